@@ -1,0 +1,83 @@
+"""The hashes that make a changed log visible.
+
+    event_id     = first 16 bytes of sha256(kind, stream, payload)
+    payload_hash = sha256(salt | stored payload)
+    leaf         = sha256(every column but payload, salt and event_id | the receipt's leaf)
+    chain        = sha256(previous chain | leaf)
+
+Erasing an event clears payload, salt and event_id; what remains is enough to compute leaf and chain.
+"""
+
+import struct
+from hashlib import sha256
+from typing import Final
+
+GENESIS: Final = bytes(32)
+SALT_BYTES: Final = 16
+
+_EVENT_NUMBERS: Final = struct.Struct(">HQQqQHHQ").pack
+_RECEIPT_NUMBERS: Final = struct.Struct(">HQqQQQQQ").pack
+
+
+def event_id(kind: str, stream: bytes, payload: bytes, *, after_version: int | None = None) -> bytes:
+    """Sixteen bytes that are equal exactly when kind, stream and payload are.
+
+    A command that repeats an earlier one of its stream names the version it came after, so that it is a new event.
+    """
+    digest = sha256(b"%s\0%s\0" % (kind.encode(), stream))
+    digest.update(payload)
+    if after_version is not None:
+        digest.update(b"\0after %d" % after_version)
+    return digest.digest()[:16]
+
+
+def payload_hash(salt: bytes, stored: bytes) -> bytes:
+    """The salted hash that the chain covers in place of the payload."""
+    digest = sha256(salt)
+    digest.update(stored)
+    return digest.digest()
+
+
+def event_leaf(
+    *,
+    shard: int,
+    position: int,
+    version: int,
+    recorded_at: int,
+    receipt_id: int,
+    schema_version: int,
+    codec: int,
+    payload_size: int,
+    stream: bytes,
+    kind: str,
+    hashed: bytes,
+    receipt_leaf: bytes,
+) -> bytes:
+    """The hash of one event's columns. `hashed` is its payload_hash."""
+    numbers = _EVENT_NUMBERS(shard, position, version, recorded_at, receipt_id, schema_version, codec, payload_size)
+    return sha256(b"".join((numbers, _sized(stream), _sized(kind.encode()), hashed, receipt_leaf))).digest()
+
+
+def receipt_leaf(
+    *,
+    shard: int,
+    receipt_id: int,
+    received_at: int,
+    counts: tuple[int, int, int, int],
+    content_size: int,
+    texts: tuple[str | None, ...],
+    content_commitment: bytes,
+) -> bytes:
+    """The hash of one receipt's columns, but for the hash of the request's bytes and its salt."""
+    numbers = _RECEIPT_NUMBERS(shard, receipt_id, received_at, *counts, content_size)
+    words = b"".join(b"\0" if text is None else b"\1" + _sized(text.encode()) for text in texts)
+    return sha256(numbers + words + content_commitment).digest()
+
+
+def link(previous: bytes, leaf: bytes) -> bytes:
+    """The next value of a chain."""
+    return sha256(previous + leaf).digest()
+
+
+def _sized(part: bytes) -> bytes:
+    return len(part).to_bytes(4, "big") + part

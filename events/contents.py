@@ -1,0 +1,13 @@
+"""Reading the content store: attachments and fields too large for the log, each stored once, by sha256."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from events.schema import SHARD, contents
+
+
+async def read_content(connection: AsyncConnection, content_hash: bytes, *, shard: int = SHARD) -> bytes | None:
+    """The bytes with this hash, or None when nothing here has them."""
+    query = select(contents.c.body).where(contents.c.shard == shard, contents.c.hash == content_hash)
+    body = (await connection.execute(query)).scalar_one_or_none()
+    return None if body is None else bytes(body)

@@ -1,0 +1,333 @@
+"""What SQLite and PostgreSQL do differently: opening them, and the verbs of the hot path.
+
+Reads go through SQLAlchemy's async engine. Writes of the log and its read models go through a `Writer`: one connection
+of the driver's own, because that is three to five times faster than SQLAlchemy there (design.md §5).
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import Table, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.types import BigInteger, Integer, LargeBinary, SmallInteger
+
+from events.errors import DataRefused, LogError, Unavailable
+
+Row = Sequence[Any]
+
+_LOOKUP_ROWS_MAX: Final = 1000
+_LOCK_PATIENCE_S: Final = 8.0
+_LOCK_PAUSE_S: Final = 0.005
+_STATEMENT_PATIENCE_S: Final = 30.0
+
+_SQLITE_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",  # erased bytes must not stay in the file
+    "PRAGMA cache_size=-32768",  # 32 MB
+    "PRAGMA temp_store=MEMORY",
+)
+
+
+def is_sqlite(url: str | URL) -> bool:
+    """Whether a database URL names SQLite. PostgreSQL is the other one."""
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def open_engine(url: str, *, pool_size: int = 20, echo: bool = False) -> AsyncEngine:
+    """An engine for reads and migrations. Connects to nothing yet."""
+    if not is_sqlite(url):
+        return create_async_engine(url, pool_size=pool_size, echo=echo, pool_pre_ping=True)
+    engine = create_async_engine(url, pool_size=pool_size, echo=echo, connect_args={"timeout": _LOCK_PATIENCE_S})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        for pragma in _SQLITE_PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    return engine
+
+
+def open_writer(url: str) -> "Writer":
+    """A writer for the database that the URL names. Connects when it first begins a transaction."""
+    return SqliteWriter(make_url(url)) if is_sqlite(url) else PostgresWriter(make_url(url))
+
+
+class Writer(ABC):
+    """One connection that writes, used by one task at a time.
+
+    Queries number their values `?1`, `?2`. Every method raises `Unavailable` when the database cannot be reached, is
+    locked or full, and `DataRefused` when it does not take a value.
+    """
+
+    for_update: str = ""
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Begin; commit at the end, or roll back when the block raises."""
+        with self._translated():
+            await self._begin()
+        try:
+            with self._translated():
+                yield
+                await self._commit()
+        except BaseException:
+            await self._rollback()
+            raise
+
+    @abstractmethod
+    async def fetch(self, query: str, *values: object) -> list[Row]:
+        """The rows of one query."""
+
+    @abstractmethod
+    async def lookup(self, query: str, columns: dict[str, str], rows: Sequence[Row]) -> list[Row]:
+        """The rows of a query that joins `k`: a relation of `columns` (name to PostgreSQL type) holding `rows`."""
+
+    @abstractmethod
+    async def execute(self, query: str, *values: object) -> None:
+        """Run one statement."""
+
+    @abstractmethod
+    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert whole rows, values in the order of the table's columns."""
+
+    @abstractmethod
+    async def replace(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert whole rows in place of those with the same primary key."""
+
+    @abstractmethod
+    async def delete(self, table: Table, keys: Sequence[Row]) -> None:
+        """Delete rows by primary key."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connection. A later transaction opens another."""
+
+    @abstractmethod
+    async def _begin(self) -> None: ...
+
+    @abstractmethod
+    async def _commit(self) -> None: ...
+
+    @abstractmethod
+    async def _rollback(self) -> None: ...
+
+    @abstractmethod
+    def _translate(self, error: Exception) -> LogError | None: ...
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except LogError:
+            raise
+        except Exception as error:
+            translation = self._translate(error)
+            if translation is None:
+                raise
+            raise translation from error
+
+
+class SqliteWriter(Writer):
+    """Statements run in the event loop (a thread would cost more in lock hand-offs than they take); only the commit,
+    which waits for the disk, runs in a thread."""
+
+    def __init__(self, url: URL) -> None:
+        self._path = url.database or ":memory:"
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            for pragma in _SQLITE_PRAGMAS:
+                connection.execute(pragma)
+            self._connection = connection
+        return self._connection
+
+    async def _begin(self) -> None:
+        give_up = time.monotonic() + _LOCK_PATIENCE_S
+        while True:
+            try:
+                self._open.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_lock(error) or time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_LOCK_PAUSE_S)
+
+    async def _commit(self) -> None:
+        await asyncio.to_thread(self._open.execute, "COMMIT")
+
+    async def _rollback(self) -> None:
+        if self._connection is not None and self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+    async def fetch(self, query: str, *values: object) -> list[Row]:
+        return self._open.execute(query, values).fetchall()
+
+    async def lookup(self, query: str, columns: dict[str, str], rows: Sequence[Row]) -> list[Row]:
+        found: list[Row] = []
+        for start in range(0, len(rows), _LOOKUP_ROWS_MAX):
+            chunk = rows[start : start + _LOOKUP_ROWS_MAX]
+            marks = "(" + ",".join("?" * len(columns)) + ")"
+            values = ",".join([marks] * len(chunk))
+            flat = [value for row in chunk for value in row]
+            found += self._open.execute(f"WITH k({','.join(columns)}) AS (VALUES {values}) {query}", flat)
+        return found
+
+    async def execute(self, query: str, *values: object) -> None:
+        self._open.execute(query, values)
+
+    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        self._many("INSERT INTO", table, rows)
+
+    async def replace(self, table: Table, rows: Sequence[Row]) -> None:
+        self._many("INSERT OR REPLACE INTO", table, rows)
+
+    async def delete(self, table: Table, keys: Sequence[Row]) -> None:
+        matches = " AND ".join(f"{column.name} = ?" for column in table.primary_key)
+        self._open.executemany(f"DELETE FROM {table.name} WHERE {matches}", keys)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _many(self, verb: str, table: Table, rows: Iterable[Row]) -> None:
+        names = ",".join(column.name for column in table.columns)
+        marks = ",".join("?" * len(table.columns))
+        self._open.executemany(f"{verb} {table.name} ({names}) VALUES ({marks})", rows)
+
+    def _translate(self, error: Exception) -> LogError | None:
+        if isinstance(error, sqlite3.OperationalError):
+            if _is_lock(error):
+                return Unavailable(f"the SQLite file {self._path} is locked by another process")
+            if "full" in str(error):
+                return Unavailable(f"the disk that holds {self._path} is full")
+            return Unavailable(f"SQLite: {error}")
+        if isinstance(error, (sqlite3.DatabaseError, OverflowError, UnicodeEncodeError)):
+            return DataRefused(f"SQLite: {error}")
+        return None
+
+
+def _is_lock(error: sqlite3.OperationalError) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
+
+
+_POSTGRES_GONE: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ObjectInUseError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InvalidCachedStatementError,
+    OSError,
+    TimeoutError,
+)
+
+
+class PostgresWriter(Writer):
+    """A connection of asyncpg's: COPY for inserts, arrays for look-ups."""
+
+    for_update = " FOR UPDATE"
+
+    def __init__(self, url: URL) -> None:
+        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._connection: Any = None
+        self._transaction: Any = None
+
+    async def _begin(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(
+                self._dsn,
+                timeout=_LOCK_PATIENCE_S,
+                command_timeout=_STATEMENT_PATIENCE_S,
+                server_settings={"synchronous_commit": "on", "application_name": "agent-spy writer"},
+            )
+        self._transaction = self._connection.transaction()
+        await self._transaction.start()
+
+    async def _commit(self) -> None:
+        await self._transaction.commit()
+
+    async def _rollback(self) -> None:
+        try:
+            await self._transaction.rollback()
+        except Exception:  # The connection is in doubt: the server rolls back what a closed one left open.
+            self._connection.terminate()
+            self._connection = None
+
+    async def fetch(self, query: str, *values: object) -> list[Row]:
+        rows: list[Row] = await self._connection.fetch(query.replace("?", "$"), *values)
+        return rows
+
+    async def lookup(self, query: str, columns: dict[str, str], rows: Sequence[Row]) -> list[Row]:
+        arrays = ",".join(f"${n}::{kind}[]" for n, kind in enumerate(columns.values(), 1))
+        keys = f"WITH k({','.join(columns)}) AS (SELECT * FROM unnest({arrays}))"
+        found: list[Row] = await self._connection.fetch(f"{keys} {query}", *_transposed(rows, len(columns)))
+        return found
+
+    async def execute(self, query: str, *values: object) -> None:
+        await self._connection.execute(query.replace("?", "$"), *values)
+
+    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        if rows:
+            names = [column.name for column in table.columns]
+            await self._connection.copy_records_to_table(table.name, records=rows, columns=names)
+
+    async def replace(self, table: Table, rows: Sequence[Row]) -> None:
+        places = [table.columns.keys().index(column.name) for column in table.primary_key]
+        await self.delete(table, [[row[place] for place in places] for row in rows])
+        await self.insert(table, rows)
+
+    async def delete(self, table: Table, keys: Sequence[Row]) -> None:
+        if not keys:
+            return
+        columns = list(table.primary_key)
+        arrays = ",".join(f"${n}::{_postgres_type(column.type)}[]" for n, column in enumerate(columns, 1))
+        names = ",".join(column.name for column in columns)
+        matches = " AND ".join(f"t.{column.name} = k.{column.name}" for column in columns)
+        await self._connection.execute(
+            f"DELETE FROM {table.name} t USING unnest({arrays}) AS k({names}) WHERE {matches}",
+            *_transposed(keys, len(columns)),
+        )
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close(timeout=_LOCK_PATIENCE_S)
+            self._connection = None
+
+    def _translate(self, error: Exception) -> LogError | None:
+        if isinstance(error, asyncpg.DiskFullError):
+            return Unavailable("the disk of the PostgreSQL server is full")
+        said = f"PostgreSQL: {type(error).__name__}: {error}"
+        if isinstance(error, (ValueError, OverflowError)):  # asyncpg's own refusal of a value is a ValueError
+            return DataRefused(said)
+        if isinstance(error, _POSTGRES_GONE):
+            return Unavailable(said)
+        return DataRefused(said) if isinstance(error, asyncpg.PostgresError) else None
+
+
+def _transposed(rows: Sequence[Row], width: int) -> list[list[Any]]:
+    return [[row[place] for row in rows] for place in range(width)]
+
+
+def _postgres_type(kind: Any) -> str:
+    for python, name in ((LargeBinary, "bytea"), (SmallInteger, "smallint"), (BigInteger, "bigint")):
+        if isinstance(kind, python):
+            return name
+    return "integer" if isinstance(kind, Integer) else "text"

@@ -1,0 +1,229 @@
+"""The events: what can be a fact in the log, each a frozen class, and the union of them.
+
+An event says what a client wrote, not what became of it: its fields are raw JSON, uninterpreted. `projections` gives
+them meaning. The name of a class is the event's `kind` in the log.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from events.ids import format_id, parse_id
+from events.jsontext import split_object
+
+UNSAID: Final = Raw(b"")
+
+
+class RunFields(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a run write that some read model looks at, each as raw JSON; empty when absent.
+
+    Source: langsmith-wire.md §3.7. Unknown members stay in the payload and are read from there.
+    `contents` is ours: where fields too large for the log went (see `events.codec.offload`).
+    """
+
+    id: Raw = UNSAID
+    name: Raw = UNSAID
+    run_type: Raw = UNSAID
+    start_time: Raw = UNSAID
+    end_time: Raw = UNSAID
+    trace_id: Raw = UNSAID
+    parent_run_id: Raw = UNSAID
+    dotted_order: Raw = UNSAID
+    session_name: Raw = UNSAID
+    session_id: Raw = UNSAID
+    project_name: Raw = UNSAID
+    reference_example_id: Raw = UNSAID
+    tags: Raw = UNSAID
+    status: Raw = UNSAID
+    inputs: Raw = UNSAID
+    outputs: Raw = UNSAID
+    error: Raw = UNSAID
+    events: Raw = UNSAID
+    extra: Raw = UNSAID
+    serialized: Raw = UNSAID
+    attachments: Raw = UNSAID
+    contents: Raw = msgspec.field(default=UNSAID, name="agent-spy:contents")
+
+
+CONTENTS_MEMBER: Final = "agent-spy:contents"
+_RUN_FIELD_OF: Final = {field.encode_name: field.name for field in msgspec.structs.fields(RunFields)}
+_decode_run_fields = msgspec.json.Decoder(RunFields).decode
+
+
+def said(raw: Raw | bytes) -> bool:
+    """Whether a field says anything: absent and null do not."""
+    view = memoryview(raw)
+    return len(view) > 4 or bytes(view) not in (b"", b"null")
+
+
+def run_fields(payload: bytes) -> RunFields:
+    """Decode a run write from its JSON. Raises `NotJSON` when it is no JSON object."""
+    try:
+        return _decode_run_fields(payload)
+    except (msgspec.DecodeError, RecursionError):
+        members = split_object(payload)
+        return RunFields(**{_RUN_FIELD_OF[k]: Raw(v) for k, v in members.items() if k in _RUN_FIELD_OF})
+
+
+@dataclass(frozen=True, slots=True)
+class RunPosted:
+    """A client posted a run, whole or just begun."""
+
+    run_id: bytes
+    fields: RunFields
+
+
+@dataclass(frozen=True, slots=True)
+class RunPatched:
+    """A client patched a run, known or not."""
+
+    run_id: bytes
+    fields: RunFields
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentStored:
+    """A client attached a named file to a run. Its bytes are in the content store under `content_hash`."""
+
+    run_id: bytes
+    name: str
+    media_type: str
+    size: int
+    content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackPosted:
+    """A client gave feedback. `members` are the fields it named, as raw JSON."""
+
+    feedback_id: bytes
+    members: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackPatched:
+    """A client changed feedback; a member that is null clears the field."""
+
+    feedback_id: bytes
+    members: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackDeleted:
+    """A client deleted feedback."""
+
+    feedback_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectCreated:
+    """A project was created by name, before or without any run."""
+
+    project_id: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An event of a kind that this version does not know. Kept, skipped by every fold, counted."""
+
+    kind: str
+
+
+Event = (
+    RunPosted
+    | RunPatched
+    | AttachmentStored
+    | FeedbackPosted
+    | FeedbackPatched
+    | FeedbackDeleted
+    | ProjectCreated
+    | Unknown
+)
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+_STREAM_WORDS: Final = {b"r": "run", b"f": "feedback", b"p": "project"}
+
+
+def run_stream(run_id: bytes) -> bytes:
+    """The stream of a run: one letter and 16 bytes."""
+    return b"r" + run_id
+
+
+def feedback_stream(feedback_id: bytes) -> bytes:
+    """The stream of one feedback."""
+    return b"f" + feedback_id
+
+
+def project_stream(project_id: bytes) -> bytes:
+    """The stream of one project."""
+    return b"p" + project_id
+
+
+def stream_text(stream: bytes) -> str:
+    """`run:018f…`: how a stream is written for people."""
+    return f"{_STREAM_WORDS.get(stream[:1], 'unknown')}:{format_id(stream[1:])}"
+
+
+def stream_from_text(text: str) -> bytes | None:
+    """The stream that `stream_text` wrote, or None when the text names none."""
+    word, _, id_text = text.partition(":")
+    letters = [letter for letter, known in _STREAM_WORDS.items() if known == word]
+    subject = parse_id(id_text)
+    return letters[0] + subject if letters and subject is not None else None
+
+
+# --- from payload to event --------------------------------------------------------------------------------------------
+
+
+class _AttachmentPayload(msgspec.Struct, frozen=True):
+    name: str
+    media_type: str
+    size: int
+    content_hash: str
+
+
+class _ProjectPayload(msgspec.Struct, frozen=True):
+    name: str
+
+
+def _attachment(subject: bytes, payload: bytes) -> AttachmentStored:
+    told = msgspec.json.decode(payload, type=_AttachmentPayload)
+    return AttachmentStored(subject, told.name, told.media_type, told.size, bytes.fromhex(told.content_hash))
+
+
+def attachment_payload(name: str, media_type: str, size: int, content_hash: bytes) -> bytes:
+    """The payload of `AttachmentStored`, as JSON."""
+    return msgspec.json.encode(_AttachmentPayload(name, media_type, size, content_hash.hex()))
+
+
+def project_payload(name: str) -> bytes:
+    """The payload of `ProjectCreated`, as JSON."""
+    return msgspec.json.encode(_ProjectPayload(name))
+
+
+_DECODERS: Final[dict[str, Callable[[bytes, bytes], Event]]] = {
+    "RunPosted": lambda subject, payload: RunPosted(subject, run_fields(payload)),
+    "RunPatched": lambda subject, payload: RunPatched(subject, run_fields(payload)),
+    "AttachmentStored": _attachment,
+    "FeedbackPosted": lambda subject, payload: FeedbackPosted(subject, split_object(payload)),
+    "FeedbackPatched": lambda subject, payload: FeedbackPatched(subject, split_object(payload)),
+    "FeedbackDeleted": lambda subject, _: FeedbackDeleted(subject),
+    "ProjectCreated": lambda subject, payload: ProjectCreated(
+        subject, msgspec.json.decode(payload, type=_ProjectPayload).name
+    ),
+}
+
+# Writes that a client may retry long after others came between are duplicates of any earlier event of their stream.
+# The others are commands that people repeat on purpose: duplicates of their stream's latest event only.
+COMMANDS: Final = frozenset({"FeedbackPatched", "FeedbackDeleted", "ProjectCreated"})
+
+
+def decode(kind: str, stream: bytes, payload: bytes) -> Event:
+    """The event that a payload of the current schema version holds; `Unknown` for a kind of another version."""
+    decoder = _DECODERS.get(kind)
+    return Unknown(kind) if decoder is None else decoder(stream[1:], payload)

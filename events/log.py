@@ -1,0 +1,452 @@
+"""The log: append under the head's lock, and read.
+
+The head row of a shard is locked before anything else is looked at, and its holder numbers the events itself. That is
+why positions are gapless and in commit order: a sequence would hand out a number to a transaction that commits after
+one with a higher number, and a reader that had passed the higher one would never see the lower.
+"""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, cast
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from events import chain, receipts
+from events.codec import Codec, Content, pack, unpack
+from events.dialect import Writer
+from events.errors import FoldVersionMismatch, SchemaMismatch
+from events.kinds import COMMANDS, Event, Unknown, decode
+from events.receipts import Counts, Origin
+from events.schema import SHARD, content_holders, contents, quarantine
+from events.schema import events as events_table
+from events.schema import receipts as receipts_table
+from events.upcasters import schema_version, upcast
+
+_READ_ROWS: Final = 500
+_REASON_CHARS_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event on its way into the log, sealed: hashed, compressed and salted, but without a place yet."""
+
+    stream: bytes
+    kind: str
+    body: Event
+    payload: bytes
+    codec: int
+    stored: bytes
+    salt: bytes
+    hashed: bytes
+    event_id: bytes
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An item that no event can be made of, with its bytes, where it stood in the request, and why."""
+
+    source: str
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What one request brought, in its order. `items` is one entry per item received."""
+
+    origin: Origin
+    items: Sequence[NewEvent | Refused]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a shard. Whoever read it from a transaction with the lock is the shard's only writer."""
+
+    shard: int
+    position: int
+    chain: bytes
+    recorded_at: int
+    receipt_id: int
+    receipt_chain: bytes
+    quarantine_id: int
+    fold_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event with its place in the log. `payload` is its JSON, empty when it was erased."""
+
+    position: int
+    stream: bytes
+    version: int
+    kind: str
+    recorded_at: int
+    receipt_id: int
+    body: Event
+    payload: bytes
+
+
+Outcome = Literal["applied", "duplicate", "quarantined"]
+
+
+@dataclass(slots=True)
+class Appended:
+    """What an append did: the recorded events, and for every submission the outcome of each of its items."""
+
+    events: list[RecordedEvent] = field(default_factory=list)
+    outcomes: list[list[Outcome]] = field(default_factory=list)
+
+
+def seal(
+    kind: str,
+    stream: bytes,
+    payload: bytes,
+    body: Event,
+    *,
+    codec: Codec = Codec.JSON,
+    contents: tuple[Content, ...] = (),
+    salt: bytes | None = None,
+) -> NewEvent:
+    """Hash, compress and salt a payload. The costly part of an append, and it needs no lock."""
+    packing, stored = pack(payload, codec)
+    salt = os.urandom(chain.SALT_BYTES) if salt is None else salt
+    return NewEvent(
+        stream=stream,
+        kind=kind,
+        body=body,
+        payload=payload,
+        codec=int(packing),
+        stored=stored,
+        salt=salt,
+        hashed=chain.payload_hash(salt, stored),
+        event_id=chain.event_id(kind, stream, payload),
+        contents=contents,
+    )
+
+
+async def lock_head(writer: Writer, *, fold_version: str, shard: int = SHARD) -> Head:
+    """Lock the shard's head, or wait for it. Raises `FoldVersionMismatch` when other folds made the read models."""
+    query = (
+        "SELECT shard, position, chain, recorded_at, receipt_id, receipt_chain, quarantine_id, fold_version "
+        "FROM heads WHERE shard = ?1"
+    )
+    rows = await writer.fetch(query + writer.for_update, shard)
+    if not rows:
+        raise SchemaMismatch(f"shard {shard} has no head: the database was not migrated")
+    head = Head(*rows[0])
+    if head.position == 0:  # Nothing was folded yet, so any folds will do.
+        return replace(head, fold_version=fold_version)
+    if head.fold_version != fold_version:
+        raise FoldVersionMismatch(stored=head.fold_version, own=fold_version)
+    return head
+
+
+async def append(writer: Writer, head: Head, submissions: Sequence[Submission], *, now: int) -> Appended:
+    """Append what the submissions bring, move the head, and say what became of every item.
+
+    The caller holds the transaction in which `head` was locked. Within a shard `recorded_at` (from `now`, microseconds)
+    never goes back. A duplicate is counted in its receipt and changes nothing else.
+    """
+    placing = await _Placing.begin(writer, head, submissions, now=max(now, head.recorded_at))
+    for submission in submissions:
+        placing.place(submission)
+    await placing.write(writer)
+    return placing.appended
+
+
+class _Placing:
+    """Gives every new event of a group its place, and collects the rows to write."""
+
+    def __init__(self, head: Head, now: int, known: set[tuple[bytes, bytes]], versions: dict[bytes, int]) -> None:
+        self._shard = head.shard
+        self._now = now
+        self._position, self._chain = head.position, head.chain
+        self._receipt_id, self._receipt_chain = head.receipt_id, head.receipt_chain
+        self._quarantine_id = head.quarantine_id
+        self._fold_version = head.fold_version
+        self._known = known
+        self._versions = versions
+        self._latest: dict[bytes, bytes | None] = {}
+        self._event_rows: list[Sequence[object]] = []
+        self._receipt_rows: list[Sequence[object]] = []
+        self._quarantine_rows: list[Sequence[object]] = []
+        self._contents: dict[bytes, bytes] = {}
+        self._holders: set[tuple[bytes, bytes]] = set()
+        self.appended = Appended()
+
+    @classmethod
+    async def begin(cls, writer: Writer, head: Head, submissions: Sequence[Submission], *, now: int) -> "_Placing":
+        """Look up which of the events are there already, and how long their streams are."""
+        new = [item for submission in submissions for item in submission.items if isinstance(item, NewEvent)]
+        commanded = {item.stream for item in new if item.kind in COMMANDS}
+        known = await writer.lookup(
+            f"SELECT k.stream, k.event_id FROM k JOIN events e ON e.shard = {head.shard} "
+            "AND e.stream = k.stream AND e.event_id = k.event_id",
+            {"stream": "bytea", "event_id": "bytea"},
+            list({(item.stream, item.event_id) for item in new}),
+        )
+        versions = await writer.lookup(
+            f"SELECT k.stream, (SELECT max(e.version) FROM events e WHERE e.shard = {head.shard} "
+            "AND e.stream = k.stream) FROM k",
+            {"stream": "bytea"},
+            [(stream,) for stream in {item.stream for item in new}],
+        )
+        placing = cls(
+            head,
+            now,
+            {(bytes(stream), bytes(event_id)) for stream, event_id in known},
+            {bytes(stream): version or 0 for stream, version in versions},
+        )
+        await placing._find_latest(writer, commanded)
+        return placing
+
+    async def _find_latest(self, writer: Writer, streams: set[bytes]) -> None:
+        rows = await writer.lookup(
+            f"SELECT k.stream, e.event_id FROM k JOIN events e ON e.shard = {self._shard} "
+            "AND e.stream = k.stream AND e.version = k.version",
+            {"stream": "bytea", "version": "bigint"},
+            [(stream, self._versions[stream]) for stream in streams],
+        )
+        self._latest = {bytes(stream): event_id and bytes(event_id) for stream, event_id in rows}
+
+    def place(self, submission: Submission) -> None:
+        """Place the items of one request under one receipt."""
+        outcomes: list[Outcome] = []
+        placed: list[_Placed] = []
+        for item in submission.items:
+            if isinstance(item, Refused):
+                outcomes.append("quarantined")
+            elif (new := self._take(item)) is None:
+                outcomes.append("duplicate")
+            else:
+                outcomes.append("applied")
+                placed.append(new)
+        leaf = self._write_receipt(submission.origin, outcomes)
+        for new in placed:
+            self._write_event(new, leaf)
+        for item in submission.items:
+            if isinstance(item, Refused):
+                self._write_refused(item)
+        self.appended.outcomes.append(outcomes)
+
+    def _take(self, item: NewEvent) -> "_Placed | None":
+        """The item with its id and its version, or None when the stream has it already."""
+        event_id = self._id_unless_duplicate(item)
+        if event_id is None:
+            return None
+        self._known.add((item.stream, event_id))
+        self._latest[item.stream] = event_id
+        self._versions[item.stream] += 1
+        return _Placed(item, event_id, self._versions[item.stream])
+
+    def _id_unless_duplicate(self, item: NewEvent) -> bytes | None:
+        if (item.stream, item.event_id) not in self._known:
+            return item.event_id
+        if item.kind not in COMMANDS:
+            return None
+        version = self._versions[item.stream]
+        if self._latest.get(item.stream) in (item.event_id, _repeated_id(item, version - 1)):
+            return None
+        return _repeated_id(item, version)
+
+    def _write_receipt(self, origin: Origin, outcomes: Sequence[Outcome]) -> bytes:
+        self._receipt_id += 1
+        counts = Counts(
+            received=len(outcomes),
+            applied=outcomes.count("applied"),
+            duplicate=outcomes.count("duplicate"),
+            quarantined=outcomes.count("quarantined"),
+        )
+        recorded = receipts.record(
+            origin,
+            counts,
+            shard=self._shard,
+            receipt_id=self._receipt_id,
+            received_at=self._now,
+            previous_chain=self._receipt_chain,
+        )
+        self._receipt_chain = recorded.chain
+        self._receipt_rows.append(recorded.row)
+        return recorded.leaf
+
+    def _write_event(self, placed: "_Placed", receipt_leaf: bytes) -> None:
+        item, version = placed.item, placed.version
+        self._position += 1
+        number = schema_version(item.kind)
+        leaf = chain.event_leaf(
+            shard=self._shard,
+            position=self._position,
+            version=version,
+            recorded_at=self._now,
+            receipt_id=self._receipt_id,
+            schema_version=number,
+            codec=item.codec,
+            payload_size=len(item.payload),
+            stream=item.stream,
+            kind=item.kind,
+            hashed=item.hashed,
+            receipt_leaf=receipt_leaf,
+        )
+        self._chain = chain.link(self._chain, leaf)
+        self._event_rows.append(
+            (
+                *(self._shard, self._position, item.stream, version, item.kind, placed.event_id, self._now),
+                *(self._receipt_id, number, item.codec, len(item.payload), item.salt, item.hashed, self._chain),
+                item.stored,
+            )
+        )
+        for content in item.contents:
+            self._contents[content.hash] = content.body
+            self._holders.add((item.stream, content.hash))
+        self.appended.events.append(
+            RecordedEvent(
+                self._position,
+                item.stream,
+                version,
+                item.kind,
+                self._now,
+                self._receipt_id,
+                item.body,
+                item.payload,
+            )
+        )
+
+    def _write_refused(self, item: Refused) -> None:
+        self._quarantine_id += 1
+        codec, raw = pack(item.raw)
+        self._quarantine_rows.append(
+            (
+                *(self._shard, self._quarantine_id, self._receipt_id, self._now),
+                *(_text(item.source), _text(item.reason), int(codec), len(item.raw), raw),
+            )
+        )
+
+    async def write(self, writer: Writer) -> None:
+        """Write all rows and move the head."""
+        await writer.insert(receipts_table, self._receipt_rows)
+        await writer.insert(events_table, self._event_rows)
+        await writer.insert(quarantine, self._quarantine_rows)
+        await self._write_contents(writer)
+        await writer.execute(
+            "UPDATE heads SET position = ?1, chain = ?2, recorded_at = ?3, receipt_id = ?4, receipt_chain = ?5, "
+            "quarantine_id = ?6, fold_version = ?7 WHERE shard = ?8",
+            *(self._position, self._chain, self._now, self._receipt_id, self._receipt_chain),
+            *(self._quarantine_id, self._fold_version, self._shard),
+        )
+
+    async def _write_contents(self, writer: Writer) -> None:
+        """Store each content once, whoever holds it."""
+        if not self._contents:
+            return
+        there = await writer.lookup(
+            f"SELECT k.hash FROM k JOIN contents c ON c.shard = {self._shard} AND c.hash = k.hash",
+            {"hash": "bytea"},
+            [(hash_,) for hash_ in self._contents],
+        )
+        for (hash_,) in there:
+            self._contents.pop(bytes(hash_), None)
+        await writer.insert(contents, [(self._shard, hash_, len(body), body) for hash_, body in self._contents.items()])
+        await writer.replace(content_holders, [(self._shard, *holder) for holder in sorted(self._holders)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    item: NewEvent
+    event_id: bytes
+    version: int
+
+
+def _repeated_id(item: NewEvent, after_version: int) -> bytes:
+    return chain.event_id(item.kind, item.stream, item.payload, after_version=after_version)
+
+
+def _text(text: str) -> str:
+    """What a TEXT column takes: no U+0000, no lone surrogates, not endless."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:_REASON_CHARS_MAX]
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+_READ_COLUMNS: Final = (
+    events_table.c.position,
+    events_table.c.stream,
+    events_table.c.version,
+    events_table.c.kind,
+    events_table.c.recorded_at,
+    events_table.c.receipt_id,
+    events_table.c.schema_version,
+    events_table.c.codec,
+    events_table.c.payload,
+)
+
+
+async def read_stream(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> list[RecordedEvent]:
+    """All events of one stream, in order. Those whose payload was erased read as `Unknown`."""
+    query = (
+        select(*_READ_COLUMNS)
+        .where(events_table.c.shard == shard, events_table.c.stream == stream)
+        .order_by(events_table.c.version)
+    )
+    return [_recorded(row) for row in await connection.execute(query)]
+
+
+async def read_streams(
+    connection: AsyncConnection, streams: Sequence[bytes], *, shard: int = SHARD
+) -> dict[bytes, list[RecordedEvent]]:
+    """All events of several streams, each in order."""
+    query = (
+        select(*_READ_COLUMNS)
+        .where(events_table.c.shard == shard, events_table.c.stream.in_(streams))
+        .order_by(events_table.c.stream, events_table.c.version)
+    )
+    found: dict[bytes, list[RecordedEvent]] = {stream: [] for stream in streams}
+    for row in await connection.execute(query):
+        found[bytes(row.stream)].append(_recorded(row))
+    return found
+
+
+async def read_at(
+    connection: AsyncConnection, positions: Sequence[int], *, bytes_max: int, shard: int = SHARD
+) -> dict[int, RecordedEvent]:
+    """The events at these positions, by position: in the order given, as many as `bytes_max` of payload allow."""
+    query = select(events_table.c.position, events_table.c.payload_size).where(
+        events_table.c.shard == shard, events_table.c.position.in_(positions)
+    )
+    sizes = {row.position: row.payload_size for row in await connection.execute(query)}
+    sums = itertools.accumulate(sizes.get(position, 0) for position in positions)
+    within = [position for position, size in zip(positions, sums, strict=True) if size <= bytes_max]
+    read = select(*_READ_COLUMNS).where(events_table.c.shard == shard, events_table.c.position.in_(within))
+    return {row.position: _recorded(row) for row in await connection.execute(read)}
+
+
+async def read_all(
+    connection: AsyncConnection, *, after: int = 0, upto: int | None = None, shard: int = SHARD
+) -> AsyncIterator[list[RecordedEvent]]:
+    """The log after a position, in order, in slices; a slice is one query."""
+    while True:
+        query = (
+            select(*_READ_COLUMNS)
+            .where(events_table.c.shard == shard, events_table.c.position > after)
+            .order_by(events_table.c.position)
+            .limit(_READ_ROWS)
+        )
+        if upto is not None:
+            query = query.where(events_table.c.position <= upto)
+        events = [_recorded(row) for row in await connection.execute(query)]
+        if not events:
+            return
+        yield events
+        after = events[-1].position
+
+
+def _recorded(row: Any) -> RecordedEvent:
+    stream = bytes(row.stream)
+    payload, body = b"", cast(Event, Unknown(row.kind))
+    if row.payload is not None:
+        payload = upcast(row.kind, row.schema_version, unpack(row.codec, bytes(row.payload)))
+        body = decode(row.kind, stream, payload)
+    return RecordedEvent(row.position, stream, row.version, row.kind, row.recorded_at, row.receipt_id, body, payload)

@@ -1,0 +1,74 @@
+"""The attachments of runs: names, types and sizes. The bytes are in the content store, once for each content."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, LargeBinary, PrimaryKeyConstraint, SmallInteger, Table, Text, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from events.dialect import Writer
+from events.kinds import AttachmentStored
+from events.log import RecordedEvent
+from events.schema import SHARD, metadata
+from projections.runs import column_text
+
+NAME_CHARS_MAX: Final = 255
+
+attachments: Final = Table(
+    "attachments",
+    metadata,
+    Column("shard", SmallInteger, nullable=False),
+    Column("run_id", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("shard", "run_id", "name", name="attachments_pk"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A named file of a run: its media type, its size in bytes, and the sha256 of its content."""
+
+    run_id: bytes
+    name: str
+    media_type: str
+    size: int
+    content_hash: bytes
+
+
+def fold(events: Iterable[RecordedEvent]) -> dict[tuple[bytes, str], Attachment]:
+    """The attachments that the events leave, by run and name: of two with one name the later stays."""
+    folded: dict[tuple[bytes, str], Attachment] = {}
+    for event in events:
+        if isinstance(event.body, AttachmentStored):
+            told = event.body
+            name = column_text(told.name, NAME_CHARS_MAX)
+            media_type = column_text(told.media_type, NAME_CHARS_MAX)
+            folded[told.run_id, name] = Attachment(told.run_id, name, media_type, told.size, told.content_hash)
+    return folded
+
+
+async def apply(writer: Writer, events: Sequence[RecordedEvent], *, shard: int) -> None:
+    """Fold the events into the stored attachments, within the writer's transaction."""
+    rows = [(shard, a.run_id, a.name, a.media_type, a.size, a.content_hash) for a in fold(events).values()]
+    await writer.replace(attachments, rows)
+
+
+async def of_runs(
+    connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD
+) -> dict[bytes, list[Attachment]]:
+    """The attachments of these runs, by name; runs without any are left out."""
+    columns = [column for column in attachments.c if column.name != "shard"]
+    query = (
+        select(*columns)
+        .where(attachments.c.shard == shard, attachments.c.run_id.in_(run_ids))
+        .order_by(attachments.c.run_id, attachments.c.name)
+    )
+    found: dict[bytes, list[Attachment]] = {}
+    for row in await connection.execute(query):
+        attachment = Attachment(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]))
+        found.setdefault(attachment.run_id, []).append(attachment)
+    return found

@@ -1,0 +1,82 @@
+"""The names of root runs, per project, with how many runs bear each: what a search in names looks through.
+
+There are few names and many runs. A search for a piece of a name is done here, in a small table, and the runs are
+found by the whole names it gives.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Select,
+    SmallInteger,
+    Table,
+    Text,
+    select,
+)
+
+from events.dialect import Writer
+from events.schema import metadata
+from projections.runs import RunState, column_text
+
+names: Final = Table(
+    "names",
+    metadata,
+    Column("shard", SmallInteger, nullable=False),
+    Column("project_id", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("folded", Text, nullable=False),
+    Column("roots", BigInteger, nullable=False),
+    PrimaryKeyConstraint("shard", "project_id", "name", name="names_pk"),
+)
+
+Key = tuple[int, bytes, str]
+_SEARCH_CHARS_MAX: Final = 500
+
+
+def folded(text: str) -> str:
+    """The form in which texts are compared without regard to case, in any script and on both databases."""
+    return text.casefold()
+
+
+def matches(search: str) -> ColumnElement[bool]:
+    """Whether a name holds the search text: literally, but for case."""
+    return names.c.folded.contains(folded(column_text(search, _SEARCH_CHARS_MAX)), autoescape=True)
+
+
+def named_like(search: str, *, project_ids: Sequence[bytes] | None, shard: int) -> Select[tuple[str]]:
+    """The whole names that hold the search text, of some projects or of all."""
+    query = select(names.c.name).where(names.c.shard == shard, matches(search))
+    return query if project_ids is None else query.where(names.c.project_id.in_(project_ids))
+
+
+def fold(counts: dict[Key, int], turns: Iterable[tuple[RunState | None, RunState | None]]) -> dict[Key, int]:
+    """How many roots bear each name after the turns (old row out, new row in)."""
+    changes: Counter[Key] = Counter()
+    for old, new in turns:
+        for state, sign in ((old, -1), (new, +1)):
+            if state is not None and state.is_root:
+                changes[state.shard, state.project_id, state.name] += sign
+    return {key: counts.get(key, 0) + change for key, change in changes.items() if change}
+
+
+async def apply(writer: Writer, turns: list[tuple[RunState | None, RunState | None]], *, shard: int) -> None:
+    """Fold the turns into the stored names, within the writer's transaction."""
+    keys = sorted(fold({}, turns))
+    rows = await writer.lookup(
+        f"SELECT n.shard, n.project_id, n.name, n.roots FROM k JOIN names n ON n.shard = {shard} "
+        "AND n.project_id = k.project_id AND n.name = k.name",
+        {"project_id": "bytea", "name": "text"},
+        [key[1:] for key in keys],
+    )
+    counts = fold({(row[0], bytes(row[1]), row[2]): row[3] for row in rows}, turns)
+    if min(counts.values(), default=0) < 0:
+        raise ValueError(f"names would be counted below zero: {counts}")
+    await writer.replace(names, [(*key, folded(key[2]), count) for key, count in counts.items() if count])
+    await writer.delete(names, [key for key, count in counts.items() if not count])

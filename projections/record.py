@@ -1,0 +1,89 @@
+"""A run with every field that was ever said of it: the fold of its stream that keeps whole values.
+
+The same rules as `projections.runs`, for all members of the payloads, also those that this program knows nothing of.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from events.codec import Offloaded, offloaded
+from events.jsontext import NotJSON, split_object
+from events.kinds import CONTENTS_MEMBER, RunPatched, RunPosted
+from events.log import RecordedEvent
+
+_POST, _PATCH = 2, 3
+_EMPTY: Final = frozenset({b"{}", b"[]"})
+_MERGED: Final = "extra"
+_MERGED_INSIDE: Final = "metadata"
+
+
+@dataclass(slots=True)
+class Record:
+    """Every member that events said, as raw JSON, and where members too large for the log are.
+
+    `extra` and the `metadata` in it are merged key by key and given as their keys.
+    """
+
+    members: dict[str, bytes] = field(default_factory=dict)
+    extra: dict[str, bytes] = field(default_factory=dict)
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    moved: dict[str, Offloaded] = field(default_factory=dict)
+
+
+def fold(events: Iterable[RecordedEvent]) -> Record:
+    """The record that a run's events make, in order."""
+    folding = _Folding()
+    for event in events:
+        match event.body:
+            case RunPosted(fields=fields):
+                folding.take(split_object(event.payload), offloaded(fields.contents), _POST)
+            case RunPatched(fields=fields):
+                folding.take(split_object(event.payload), offloaded(fields.contents), _PATCH)
+            case _:
+                continue
+    return folding.record
+
+
+class _Folding:
+    def __init__(self) -> None:
+        self.record = Record()
+        self._ranks: dict[str, int] = {}
+
+    def take(self, said: Mapping[str, bytes], moved: Mapping[str, Offloaded], rank: int) -> None:
+        for name, raw in said.items():
+            if name == _MERGED:
+                self._take_extra(raw, rank)
+            elif name != CONTENTS_MEMBER and self._wins(name, raw, rank):
+                self.record.members[name] = raw
+                self.record.moved.pop(name, None)
+        for name, place in moved.items():
+            if self._wins(name, b"moved", rank):
+                self.record.moved[name] = place
+                self.record.members.pop(name, None)
+
+    def _take_extra(self, raw: bytes, rank: int) -> None:
+        for name, value in _members(raw).items():
+            inside = _members(value) if name == _MERGED_INSIDE else {}
+            for key, inner in inside.items():
+                if self._wins(f"metadata.{key}", inner, rank):
+                    self.record.metadata[key] = inner
+            if not inside and self._wins(f"extra.{name}", value, rank):
+                self.record.extra[name] = value
+
+    def _wins(self, name: str, raw: bytes, rank: int) -> bool:
+        if raw == b"null":
+            return False
+        strength = rank - 2 if raw in _EMPTY else rank
+        if strength < self._ranks.get(name, 0):
+            return False
+        self._ranks[name] = strength
+        return True
+
+
+def _members(raw: bytes) -> dict[str, bytes]:
+    """The members of what should be an object; none when it is something else."""
+    try:
+        return split_object(raw)
+    except NotJSON:
+        return {}

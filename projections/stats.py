@@ -1,0 +1,295 @@
+"""The statistics: exact counts and sums per project, run type and status, kept by differences.
+
+Every change of a run's row takes the old row out of its cell and puts the new one in, in the same transaction. There
+are cells per hour of start and cells without the hour: summing a year of hourly cells for a total takes too long.
+Latencies are kept as subtractable sketches (`projections.sketch`), so a cell can give percentiles too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+    select,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from events.dialect import Writer
+from events.schema import SHARD, metadata
+from projections import sketch
+from projections.projects import projects
+from projections.runs import RunState, runs
+
+HOUR_US: Final = 3_600_000_000
+DAY_US: Final = 24 * HOUR_US
+TOTAL: Final = -(2**62)
+"""The `hour` of the cells that hold a total over all hours."""
+
+stats: Final = Table(
+    "stats",
+    metadata,
+    Column("shard", SmallInteger, nullable=False),
+    Column("hour", BigInteger, nullable=False),
+    Column("project_id", LargeBinary, nullable=False),
+    Column("run_type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("runs", BigInteger, nullable=False),
+    Column("roots", BigInteger, nullable=False),
+    Column("ended", BigInteger, nullable=False),
+    Column("latency_us", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("total_tokens", BigInteger, nullable=False),
+    Column("prompt_cost", BigInteger, nullable=False),
+    Column("completion_cost", BigInteger, nullable=False),
+    Column("total_cost", BigInteger, nullable=False),
+    Column("latencies", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("shard", "hour", "project_id", "run_type", "status", name="stats_pk"),
+    Index("stats_project", "shard", "project_id", "hour"),
+)
+_KEYS: Final = 5
+COLUMNS: Final = tuple(column.name for column in stats.columns)
+_SUMS: Final = COLUMNS[_KEYS:-1]
+
+
+class Key(NamedTuple):
+    """A cell: `hour` counts from 1970, or is `TOTAL`."""
+
+    shard: int
+    hour: int
+    project_id: bytes
+    run_type: str
+    status: str
+
+
+@dataclass(slots=True)
+class Cell:
+    """What a cell holds: the sums in the order of the table's columns, and the latency sketch."""
+
+    sums: list[int]
+    latencies: dict[int, int]
+
+    @classmethod
+    def empty(cls) -> "Cell":
+        """A cell with nothing in it."""
+        return cls([0] * len(_SUMS), {})
+
+    def is_empty(self) -> bool:
+        """Whether nothing is counted here any more."""
+        return not any(self.sums)
+
+
+# An old row out and a new row in; None where there was or is none.
+Turn = tuple[RunState | None, RunState | None]
+
+
+def fold(cells: Mapping[Key, Cell], turns: Iterable[Turn]) -> dict[Key, Cell]:
+    """The cells after the turns. `cells` holds the stored cells of all keys that `keys_of` gives for the turns."""
+    folded = {key: Cell(list(cell.sums), dict(cell.latencies)) for key, cell in cells.items()}
+    for old, new in turns:
+        if old is not None:
+            _count(folded, old, -1)
+        if new is not None:
+            _count(folded, new, +1)
+    return folded
+
+
+def keys_of(turns: Iterable[Turn]) -> set[Key]:
+    """Every cell that the turns count into or out of."""
+    return {key for turn in turns for state in turn if state is not None for key in _keys(state)}
+
+
+def _keys(state: RunState) -> tuple[Key, Key]:
+    place = (state.project_id, state.run_type, state.status)
+    return Key(state.shard, state.start_time // HOUR_US, *place), Key(state.shard, TOTAL, *place)
+
+
+def _count(cells: dict[Key, Cell], state: RunState, sign: int) -> None:
+    sums = _sums(state)
+    for key in _keys(state):
+        cell = cells.setdefault(key, Cell.empty())
+        for place, value in enumerate(sums):
+            cell.sums[place] += sign * value
+        # A latency may be counted out before it is counted in within one group, so signs are checked at the end.
+        if state.end_time is not None and not state.is_placeholder:
+            number = sketch.bucket(state.end_time - state.start_time)
+            cell.latencies[number] = cell.latencies.get(number, 0) + sign
+
+
+def _sums(state: RunState) -> tuple[int, ...]:
+    if state.is_placeholder:
+        return (0, 1, *(0,) * (len(_SUMS) - 2))
+    ended = state.end_time is not None
+    return (
+        1,
+        state.is_root,
+        int(ended),
+        max((state.end_time or 0) - state.start_time, 0) if ended else 0,
+        state.prompt_tokens or 0,
+        state.completion_tokens or 0,
+        state.total_tokens or 0,
+        state.prompt_cost or 0,
+        state.completion_cost or 0,
+        state.total_cost or 0,
+    )
+
+
+async def apply(writer: Writer, turns: list[Turn]) -> None:
+    """Fold the turns into the stored cells, within the writer's transaction."""
+    turns = [turn for turn in turns if turn[0] is not None or turn[1] is not None]
+    keys = sorted(keys_of(turns))
+    stored = await _load(writer, keys)
+    folded = fold(stored, turns)
+    await writer.replace(stats, [_row(key, cell) for key, cell in folded.items() if not cell.is_empty()])
+    await writer.delete(stats, [key for key, cell in folded.items() if cell.is_empty() and key in stored])
+
+
+async def _load(writer: Writer, keys: list[Key]) -> dict[Key, Cell]:
+    columns = ", ".join(f"s.{name}" for name in COLUMNS)
+    matches = " AND ".join(f"s.{name} = k.{name}" for name in Key._fields)
+    kinds = ("smallint", "bigint", "bytea", "text", "text")
+    rows = await writer.lookup(
+        f"SELECT {columns} FROM k JOIN stats s ON {matches}", dict(zip(Key._fields, kinds, strict=True)), keys
+    )
+    return {Key(*row[:_KEYS]): Cell(list(row[_KEYS:-1]), sketch.unpack(bytes(row[-1]))) for row in rows}
+
+
+def _row(key: Key, cell: Cell) -> tuple[Any, ...]:
+    if min(cell.sums[:3]) < 0:
+        raise ValueError(f"the statistics of {key} would count below zero: {cell.sums}")
+    counted = {number: count for number, count in cell.latencies.items() if count}
+    return (*key, *cell.sums, sketch.pack(counted))
+
+
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectActivity:
+    """What happened in one project: counts over all time and the newest start of a run (µs)."""
+
+    name: str
+    total_runs: int
+    total_traces: int
+    last_activity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The dashboard's numbers. Distributions map a value to its number of runs."""
+
+    total_runs: int
+    total_traces: int
+    recent_runs: int
+    statuses: dict[str, int]
+    run_types: dict[str, int]
+    projects: dict[str, int]
+    recent_projects: list[ProjectActivity]
+
+
+def _in_totals(shard: int) -> ColumnElement[bool]:
+    return (stats.c.shard == shard) & (stats.c.hour == TOTAL)
+
+
+async def count_roots(
+    connection: AsyncConnection, *, project_ids: Sequence[bytes] | None, status: str | None, shard: int = SHARD
+) -> int:
+    """How many traces there are, of some projects and one status if given, without looking at runs."""
+    query = select(func.coalesce(func.sum(stats.c.roots), 0)).where(_in_totals(shard))
+    if project_ids is not None:
+        query = query.where(stats.c.project_id.in_(project_ids))
+    if status is not None:
+        query = query.where(stats.c.status == status)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def summary(connection: AsyncConnection, *, now: int, projects_max: int, shard: int = SHARD) -> Summary:
+    """The numbers of the dashboard, exact as of one moment. `now` in microseconds ends the last 24 hours."""
+    cells = (
+        await connection.execute(
+            select(stats.c.project_id, stats.c.run_type, stats.c.status, stats.c.runs, stats.c.roots).where(
+                _in_totals(shard)
+            )
+        )
+    ).all()
+    names = {
+        bytes(row.id): row.name
+        for row in await connection.execute(select(projects.c.id, projects.c.name).where(projects.c.shard == shard))
+    }
+    return Summary(
+        total_runs=sum(cell.runs for cell in cells),
+        total_traces=sum(cell.roots for cell in cells),
+        recent_runs=await _count_since(connection, now - DAY_US, now, shard),
+        statuses=_distribution((cell.status, cell.runs) for cell in cells),
+        run_types=_distribution((cell.run_type, cell.runs) for cell in cells),
+        projects=_distribution((_name(names, cell.project_id), cell.runs) for cell in cells),
+        recent_projects=await _recent_projects(connection, cells, names, projects_max, shard),
+    )
+
+
+def _name(names: Mapping[bytes, str], project_id: bytes) -> str:
+    return names[bytes(project_id)]
+
+
+def _distribution(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Sums by name, the most frequent first, names without any run left out."""
+    sums: dict[str, int] = {}
+    for name, count in pairs:
+        sums[name] = sums.get(name, 0) + count
+    return dict(sorted(((k, n) for k, n in sums.items() if n), key=lambda pair: (-pair[1], pair[0])))
+
+
+async def _count_since(connection: AsyncConnection, since: int, until: int, shard: int) -> int:
+    """Runs started in [since, until]: whole hours from the cells, the two cut hours from the index on start."""
+    first_whole, last_whole = since // HOUR_US + 1, until // HOUR_US - 1
+    whole = select(func.coalesce(func.sum(stats.c.runs), 0)).where(
+        stats.c.shard == shard, stats.c.hour.between(first_whole, last_whole)
+    )
+    cut = select(func.count()).where(
+        runs.c.shard == shard,
+        runs.c.is_placeholder == 0,
+        runs.c.start_time.between(since, first_whole * HOUR_US - 1)
+        | runs.c.start_time.between((last_whole + 1) * HOUR_US, until),
+    )
+    counted = [(await connection.execute(query)).scalar_one() for query in (whole, cut)]
+    return int(sum(counted))
+
+
+async def _recent_projects(
+    connection: AsyncConnection, cells: Iterable[Any], names: Mapping[bytes, str], limit: int, shard: int
+) -> list[ProjectActivity]:
+    totals: dict[bytes, list[int]] = {}
+    for cell in cells:
+        counts = totals.setdefault(bytes(cell.project_id), [0, 0])
+        counts[0] += cell.runs
+        counts[1] += cell.roots
+    newest = (
+        select(projects.c.id, _newest_start(shard).label("start"))
+        .where(projects.c.shard == shard, projects.c.id.in_(list(totals)))
+        .order_by(_newest_start(shard).desc(), projects.c.name)
+        .limit(limit)
+    )
+    return [
+        ProjectActivity(_name(names, row.id), totals[bytes(row.id)][0], totals[bytes(row.id)][1], row.start)
+        for row in await connection.execute(newest)
+        if row.start is not None
+    ]
+
+
+def _newest_start(shard: int) -> Any:
+    return (
+        select(func.max(runs.c.start_time))
+        .where(runs.c.shard == shard, runs.c.project_id == projects.c.id)
+        .correlate(projects)
+        .scalar_subquery()
+    )

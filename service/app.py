@@ -1,0 +1,136 @@
+"""The composition root: every part of the service, and how they are put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from events import dialect
+from events.dialect import open_writer
+from events.instance import read_instance
+from events.log import Submission
+from events.receipts import Origin
+from projections import projects as projects_read_model
+from projections.runs import DEFAULT_PROJECT
+from service import contents, dashboard, docs, feedback, health, info, ingest, projects, runs
+from service.errors import UnexpectedErrors, answer_errors
+from service.intake import Intake
+from service.items import project_created
+from service.keys import Keyring
+from service.migration import require_newest
+from service.parts import now
+from service.paths import API_ROOT, Paths
+from service.requests import AccessLog, ReadTimeout, RequestIds
+from service.settings import Settings
+from service.signing import Signer
+from service.wire.errors import error_responses
+from service.writer import IngestWriter, Memory
+
+ROOT_ROUTERS = (health.router, docs.router)
+"""What is found at the root alone."""
+
+API_ROUTERS = (
+    info.router,
+    ingest.router,
+    runs.router,
+    dashboard.router,
+    feedback.router,
+    projects.router,
+    contents.router,
+)
+"""What is found below /api/v1, and so below /, /api and API_PREFIX."""
+
+_DESCRIPTION = """\
+A trace store that LangSmith's SDKs send their runs to.
+
+Every path below `/api/v1` is found without that prefix as well, and below `/api`.
+Every answer carries `X-Request-ID`; every error is `{"detail": …, "request_id": …}`.
+"""
+_EXPOSED_HEADERS = ("X-Request-ID", "Retry-After")
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. It opens the database when it starts, not before."""
+    app = FastAPI(
+        title=settings.app_name,
+        version=settings.app_version,
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        middleware=_middleware(settings),
+        redirect_slashes=False,
+        openapi_url=docs.OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+        responses=error_responses(422, 500),
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.settings = settings
+    app.state.keyring = Keyring(settings.api_keys or ())
+    for router in ROOT_ROUTERS:
+        app.include_router(router)
+    for router in API_ROUTERS:
+        app.include_router(router, prefix=API_ROOT)
+    app.router.routes.append(docs.swagger_files())
+    answer_errors(app)
+    return app
+
+
+def open_engine(settings: Settings) -> AsyncEngine:
+    """The engine for reads that the settings ask for. Connects to nothing yet."""
+    return dialect.open_engine(
+        settings.database_url, pool_size=settings.database_pool_size, echo=settings.database_echo
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    engine = open_engine(settings)
+    try:
+        await require_newest(engine)
+        async with engine.connect() as connection:
+            app.state.instance = await read_instance(connection)
+        app.state.signer = Signer(app.state.instance.signing_key)
+        app.state.engine = engine
+        app.state.started_at = now()
+        async with IngestWriter(open_writer(settings.database_url), rule=settings.status_rule) as writer:
+            app.state.intake = Intake(settings, writer, Memory(settings.ingest_queue_bytes))
+            await _create_default_project(engine, writer)
+            yield
+    finally:
+        await engine.dispose()
+
+
+async def _create_default_project(engine: AsyncEngine, writer: IngestWriter) -> None:
+    """SDKs learn the tenant's id from any project, so there has to be one before the first run."""
+    async with engine.connect() as connection:
+        there = await projects_read_model.find(connection, name=DEFAULT_PROJECT)
+    if not there:
+        await writer.submit(Submission(Origin(endpoint="start"), [project_created(DEFAULT_PROJECT)]))
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """What every request passes on its way in, from the outermost on."""
+    return [
+        Middleware(RequestIds),
+        Middleware(AccessLog),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_credentials=settings.cors_credentials,
+            allow_methods=settings.cors_methods,
+            allow_headers=settings.cors_headers,
+            expose_headers=_EXPOSED_HEADERS,
+        ),
+        Middleware(UnexpectedErrors, debug=settings.debug),
+        Middleware(Paths, prefix=settings.api_prefix),
+        Middleware(ReadTimeout, seconds=settings.request_timeout),
+    ]
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

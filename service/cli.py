@@ -1,0 +1,208 @@
+"""The command line: `agent-spy serve`, `agent-spy migrate`."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import click
+import uvicorn
+from alembic.util import CommandError
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+
+from events.errors import SchemaMismatch
+from service import migration
+from service.app import create_app, open_engine
+from service.logs import configure_logging
+from service.paths import API_ROOT
+from service.settings import (
+    VERSION,
+    InvalidSettings,
+    Settings,
+    default_text,
+    expectation,
+    export_options,
+    load_settings,
+    warnings,
+)
+
+log = logging.getLogger(__name__)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Outcome = TypeVar("Outcome")
+
+_ANY_OR_LOOPBACK: Final = {"0.0.0.0", "::", "127.0.0.1", "::1", "localhost"}
+# Requests under way may finish; Docker kills what has not stopped after ten seconds.
+_GRACE_S: Final = 8
+_LINGER_S: Final = 0.1
+# Longer than SDKs keep an idle connection, so that they never send on one that is being closed.
+_KEEP_ALIVE_S: Final = 75
+
+
+class CannotServe(click.ClickException):
+    """The database is not as it must be. Told in a sentence, without a traceback."""
+
+    exit_code = 1
+
+
+class CannotStart(click.ClickException):
+    """Settings or options that are wrong, or do not go together. Told in a sentence, without a traceback."""
+
+    exit_code = 2
+
+
+def setting(name: str) -> Callable[[Command], Command]:
+    """An option for the setting of this name, which tells what the setting tells of itself."""
+    field = Settings.model_fields[name]
+    flag = "--" + name.replace("_", "-")
+    expected = expectation(field)
+    text = f"{field.description} Expects {expected}." if expected else field.description
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=field.description)
+    return click.option(flag, name, default=None, metavar=name.rsplit("_")[-1].upper(), help=text)
+
+
+def _settings_table() -> str:
+    """Every setting with its default and description, a paragraph each."""
+    lines = ["\b", "Every setting is an environment variable, or a line of .env:"]
+    for name, field in Settings.model_fields.items():
+        lines += [f"  {name.upper()}={default_text(field)}", f"      {field.description}"]
+    return "\n".join(lines)
+
+
+@click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="agent-spy")
+def main() -> None:
+    """Agent Spy: a trace store that LangSmith's SDKs send their runs to.
+
+    Run `agent-spy serve --migrate`, set LANGSMITH_ENDPOINT and LANGSMITH_TRACING as it says, and trace.
+    """
+
+
+@main.command(epilog=_settings_table())
+@setting("host")
+@setting("port")
+@setting("database_url")
+@setting("require_auth")
+@setting("log_level")
+@setting("log_format")
+@setting("debug")
+@setting("reload")
+@click.option("--migrate", is_flag=True, help="Bring the database's schema up to date first.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes (PostgreSQL only)."
+)
+def serve(migrate: bool, workers: int, **options: Any) -> None:
+    """Serve the API. Options win over environment variables, and these over the file .env."""
+    settings = _settings(**options)
+    if workers > 1 and settings.sqlite_file:
+        raise CannotStart(
+            "--workers: SQLite lets one process write at a time, so more of them would wait for each other. "
+            "Serve with one worker, or set DATABASE_URL to a PostgreSQL database."
+        )
+    if workers > 1 and settings.reload:
+        raise CannotStart("--workers: one worker is all that --reload can start anew.")
+    if migrate:
+        _with_database(settings, migration.upgrade(settings.database_url))
+    _with_database(settings, _require_newest(settings))
+    click.echo(introduction(settings))
+    export_options(options)
+    _run(settings, workers)
+
+
+@main.command()
+@setting("database_url")
+@click.option("--revision", default="head", show_default=True, help="The revision of the schema to go to.")
+def migrate(revision: str, **options: Any) -> None:
+    """Bring the database's schema up to date."""
+    settings = _settings(**options)
+    before = _with_database(settings, migration.current(settings.database_url))
+    _with_database(settings, migration.upgrade(settings.database_url, revision))
+    after = _with_database(settings, migration.current(settings.database_url))
+    was = "already" if after == before else f"now, and was at {before}" if before else "now, and is new"
+    click.echo(f"The schema of {settings.data_place} is at {after} {was}.")
+
+
+def introduction(settings: Settings) -> str:
+    """What someone who starts the service needs to know: where it is, where data lies, how to send to it."""
+    url = public_url(settings)
+    lines = [
+        f"{settings.app_name} {settings.app_version}: {url} (API documentation: {url}/docs)",
+        f"Data: {settings.data_place}",
+        "To trace with a LangSmith SDK:",
+        f"  export LANGSMITH_ENDPOINT={url}{API_ROOT}",
+        "  export LANGSMITH_TRACING=true",
+    ]
+    if settings.require_auth:
+        lines.append("  export LANGSMITH_API_KEY=<one of API_KEYS>")
+    return "\n".join(lines)
+
+
+def public_url(settings: Settings) -> str:
+    """The URL of the service: at localhost, unless it listens at an address that this does not reach."""
+    host = "localhost" if settings.host in _ANY_OR_LOOPBACK else settings.host
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def worker_app() -> FastAPI:
+    """The application, made in a process that uvicorn started: settings come from what `serve` exported."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    return create_app(settings)
+
+
+def _settings(**options: Any) -> Settings:
+    """The settings, with logs going where they say, and what is probably not meant logged."""
+    try:
+        settings = load_settings(**options)
+    except InvalidSettings as error:
+        raise CannotStart(str(error)) from None
+    configure_logging(settings.log_level, settings.log_format)
+    return settings
+
+
+def _with_database(settings: Settings, work: Awaitable[Outcome]) -> Outcome:
+    async def run() -> Outcome:
+        try:
+            return await work
+        except Exception:
+            # The thread that could not open a SQLite file is about to tell this loop that it ends.
+            await asyncio.sleep(_LINGER_S)
+            raise
+
+    try:
+        return asyncio.run(run())
+    except (SchemaMismatch, CommandError) as error:
+        raise CannotServe(str(error)) from None
+    except (SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error)
+        raise CannotServe(f"The database {settings.data_place} cannot be used: {reason}") from None
+
+
+async def _require_newest(settings: Settings) -> None:
+    engine = open_engine(settings)
+    try:
+        await migration.require_newest(engine)
+    finally:
+        await engine.dispose()
+
+
+def _run(settings: Settings, workers: int) -> None:
+    for warning in warnings(settings):
+        log.warning(warning)
+    alone = workers == 1 and not settings.reload
+    uvicorn.run(
+        create_app(settings) if alone else "service.cli:worker_app",
+        factory=not alone,
+        host=settings.host,
+        port=settings.port,
+        workers=workers,
+        reload=settings.reload,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+    )

@@ -1,0 +1,142 @@
+"""What the dashboard reads: the list of traces, a trace as a tree, and the numbers."""
+
+import re
+import time
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi.responses import Response
+from pydantic import BeforeValidator
+
+from events import log
+from events.times import parse_time
+from projections import projects, stats, traces, trees
+from projections.runs import RunState
+from projections.status import Status, status_filter
+from projections.traces import Filters, NamedRun
+from projections.trees import Edge
+from service import rendering
+from service.auth import authorise
+from service.keys import Scope
+from service.parts import EnginePart
+from service.runs import AddressesPart, path_id
+from service.wire.errors import error_responses
+from service.wire.runs import RootRunsResponse, RunHierarchyResponse, StatsSummaryResponse
+
+router = APIRouter(
+    prefix="/dashboard",
+    tags=["dashboard"],
+    dependencies=[Depends(authorise(Scope.READ))],
+    responses=error_responses(401, 403, 504),
+)
+
+PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
+RECENT_PROJECTS_MAX: Final = 10
+_ZONE_AFTER_SPACE: Final = re.compile(r" (\d\d:?\d\d)$")
+
+
+def _absent_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _time(value: Any) -> Any:
+    """A time in microseconds. The plus of a zone that was not escaped arrives as a space."""
+    if value in (None, ""):
+        return None
+    us = parse_time(_ZONE_AFTER_SPACE.sub(r"+\1", value)) if isinstance(value, str) else None
+    if us is None:
+        raise ValueError("expected a time such as 2024-01-15T10:30:00Z")
+    return us
+
+
+def _status(value: Any) -> Any:
+    if value in (None, ""):
+        return None
+    status = status_filter(value) if isinstance(value, str) else None
+    if status is None:
+        raise ValueError("expected running, completed or failed (or pending, success or error)")
+    return status
+
+
+Text = Annotated[str | None, BeforeValidator(_absent_if_empty)]
+StatusWord = Annotated[Status | None, BeforeValidator(_status)]
+Time = Annotated[int | None, BeforeValidator(_time)]
+_TIME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
+
+
+@router.get("/runs/roots", response_model=RootRunsResponse)
+async def read_roots(
+    engine: EnginePart,
+    addresses: AddressesPart,
+    project: Annotated[Text, Query(description="Only this project, by its exact name.")] = None,
+    project_name: Annotated[Text, Query(description="The same as `project`.")] = None,
+    status: Annotated[StatusWord, Query(description="Only running, completed or failed traces.")] = None,
+    search: Annotated[
+        Text, Query(description="Only traces whose name holds this text, upper or lower case, in any script.")
+    ] = None,
+    start_time_gte: Annotated[
+        Time, Query(description="Only traces that started then or later.", json_schema_extra=_TIME_SCHEMA)
+    ] = None,
+    start_time_lte: Annotated[
+        Time, Query(description="Only traces that started then or earlier.", json_schema_extra=_TIME_SCHEMA)
+    ] = None,
+    limit: Annotated[
+        int, BeforeValidator(lambda v: 50 if v == "" else v), Query(ge=1, le=1000, description="How many at most.")
+    ] = 50,
+    offset: Annotated[
+        int, BeforeValidator(lambda v: 0 if v == "" else v), Query(ge=0, le=2**62, description="How many to skip.")
+    ] = 0,
+    preview: Annotated[
+        bool,
+        BeforeValidator(lambda v: False if v == "" else v),
+        Query(description="Previews instead of whole inputs and outputs."),
+    ] = False,
+) -> Response:
+    """Traces, the newest start first. Beyond 32 MB of inputs and outputs a page gives previews, marked so."""
+    async with engine.connect() as connection:
+        names = [name for name in (project, project_name) if name is not None]
+        filters = Filters(
+            project_ids=await projects.ids_of(connection, names) if names else None,
+            status=status,
+            search=search,
+            start_from=start_time_gte,
+            start_to=start_time_lte,
+        )
+        page = await traces.find_roots(connection, filters, limit=limit, offset=offset)
+        total = await traces.count_roots(connection, filters)
+        events = {} if preview else await log.read_at(connection, _positions(page), bytes_max=PAGE_BYTES_MAX)
+    body = rendering.root_runs(page, events, addresses, total=total, limit=limit, offset=offset)
+    return Response(body, media_type="application/json")
+
+
+@router.get("/runs/{trace_id}/hierarchy", response_model=RunHierarchyResponse, responses=error_responses(404))
+async def read_hierarchy(trace_id: str, engine: EnginePart) -> Response:
+    """A trace as a tree. Asked with the id of a run inside a trace: the tree from that run down."""
+    id_ = path_id("trace", trace_id)
+    async with engine.connect() as connection:
+        trace = await traces.find_trace_of(connection, id_)
+        if trace is None:
+            raise HTTPException(404, f"There is no trace {trace_id}.")
+        runs = await traces.runs_of_trace(connection, trace)
+    tree = trees.build([_edge(run) for run in runs], trace)
+    below = tree if id_ == trace else trees.subtree(tree, id_)
+    return Response(rendering.hierarchy(below or tree), media_type="application/json")
+
+
+@router.get("/stats/summary", response_model=StatsSummaryResponse)
+async def read_summary(engine: EnginePart) -> Response:
+    """Exact counts of runs and traces."""
+    now = time.time_ns() // 1000
+    async with engine.connect() as connection:
+        summary = await stats.summary(connection, now=now, projects_max=RECENT_PROJECTS_MAX)
+    return Response(rendering.summary(summary, now=now), media_type="application/json")
+
+
+def _positions(page: list[NamedRun]) -> list[int]:
+    """Where the inputs and outputs of these runs are in the log, in the order of the page."""
+    wanted = (position for named in page for position in (named.run.inputs_position, named.run.outputs_position))
+    return list(dict.fromkeys(position for position in wanted if position is not None))
+
+
+def _edge(run: RunState) -> Edge[RunState]:
+    return Edge(run.id, run.parent_run_id, run.start_time, run)

@@ -1,0 +1,140 @@
+"""Feedback: given, changed, read and deleted. It may come before the run it is about."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from events.ids import format_id, parse_id
+from events.jsontext import NotJSON, loads
+from events.log import NewEvent, Refused
+from events.times import format_time, parse_time
+from projections import feedback
+from projections.feedback import Feedback
+from service import items
+from service.auth import Caller, authorise, refuse_foreign_origin
+from service.errors import IngestRoute
+from service.ingest import Ingester
+from service.intake import IntakePart
+from service.items import Item, UnusableItem
+from service.keys import Scope
+from service.parts import EnginePart
+from service.runs import path_id
+from service.wire.errors import error_responses
+from service.wire.feedback import FeedbackBody, feedback_request
+
+router = APIRouter(
+    prefix="/feedback", tags=["feedback"], route_class=IngestRoute, responses=error_responses(401, 403, 503)
+)
+
+Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
+Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
+
+
+@router.post("", response_model=FeedbackBody, openapi_extra=feedback_request("key"))
+async def post_feedback(request: Request, intake: IntakePart, engine: EnginePart, caller: Ingester) -> Response:
+    """Give feedback. One that was given before with the same bytes is not given again."""
+    taken, results = await intake.take(request, caller, lambda body: [items.feedback_posted(body, source="feedback")])
+    if results[0].reason is not None:
+        raise UnusableItem(results[0].reason)
+    (item,) = taken
+    assert isinstance(item, NewEvent)
+    return await _answer(engine, item.stream[1:])
+
+
+@router.patch(
+    "/{feedback_id}", response_model=FeedbackBody, openapi_extra=feedback_request(), responses=error_responses(404)
+)
+async def patch_feedback(
+    feedback_id: str, request: Request, intake: IntakePart, engine: EnginePart, caller: Ingester
+) -> Response:
+    """Change feedback: a member that is present sets, null clears."""
+    id_ = parse_id(feedback_id)
+
+    def itemise(body: bytes) -> Sequence[Item]:
+        if id_ is None:
+            return [Refused("feedback", f"{feedback_id!r} in the path is not a UUID", body)]
+        return [items.feedback_patched(id_, body, source="feedback")]
+
+    _, results = await intake.take(request, caller, itemise)
+    if results[0].reason is not None or id_ is None:
+        raise UnusableItem(results[0].reason)
+    return await _answer(engine, id_)
+
+
+@router.get("/{feedback_id}", response_model=FeedbackBody, responses=error_responses(404, 504))
+async def read_feedback(feedback_id: str, engine: EnginePart, _: Reader) -> Response:
+    """One feedback."""
+    return await _answer(engine, path_id("feedback", feedback_id))
+
+
+@router.get("", response_model=list[FeedbackBody], responses=error_responses(504))
+async def list_feedback(
+    engine: EnginePart,
+    _: Reader,
+    run: Annotated[list[str] | None, Query(description="Only feedback on these runs.")] = None,
+    key: Annotated[list[str] | None, Query(description="Only feedback with these keys.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 100,
+    offset: Annotated[int, Query(ge=0, le=2**62, description="How many to skip.")] = 0,
+) -> Response:
+    """Feedback, the newest first."""
+    run_ids = [path_id("run", text) for text in run or ()]
+    async with engine.connect() as connection:
+        found = await feedback.find(connection, run_ids=run_ids, keys=key or (), limit=limit, offset=offset)
+    return _json([_shown(one) for one in found])
+
+
+@router.delete(
+    "/{feedback_id}", status_code=204, dependencies=[Depends(refuse_foreign_origin)], response_class=Response
+)
+async def delete_feedback(feedback_id: str, request: Request, intake: IntakePart, caller: Administrator) -> None:
+    """Delete feedback. What is not there stays so."""
+    id_ = path_id("feedback", feedback_id)
+    await intake.take(request, caller, lambda _: [items.feedback_deleted(id_)])
+
+
+async def _answer(engine: AsyncEngine, feedback_id: bytes) -> Response:
+    async with engine.connect() as connection:
+        found = await feedback.get(connection, feedback_id)
+    if found is None:
+        raise HTTPException(404, f"There is no feedback {format_id(feedback_id)}.")
+    return _json(_shown(found))
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")
+
+
+def _shown(told: Feedback) -> dict[str, Any]:
+    members: dict[str, Any] = {name: orjson.Fragment(text) for name, text in told.members.items()}
+    created = _time(told, "created_at") or told.first_recorded_at
+    return {
+        **dict.fromkeys(feedback.MEMBERS),
+        **members,
+        "score": _score(told),
+        "id": format_id(told.id),
+        "run_id": None if told.run_id is None else format_id(told.run_id),
+        "trace_id": None if told.trace_id is None else format_id(told.trace_id),
+        "key": told.key,
+        "created_at": format_time(created),
+        "modified_at": format_time(_time(told, "modified_at") or told.last_recorded_at),
+    }
+
+
+def _score(told: Feedback) -> float | bool | None:
+    """SDKs read numbers and booleans only."""
+    value = _value(told, "score")
+    return value if isinstance(value, (bool, int, float)) else None
+
+
+def _time(told: Feedback, name: str) -> int | None:
+    return parse_time(_value(told, name))
+
+
+def _value(told: Feedback, name: str) -> Any:
+    try:
+        return loads(told.members.get(name, "null").encode())
+    except NotJSON:
+        return None

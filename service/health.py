@@ -1,0 +1,76 @@
+"""Whether the service is alive, can do its work, and how it is. Open to everyone."""
+
+import asyncio
+import logging
+import os
+from typing import Final
+
+from fastapi import APIRouter, Response
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.migration import require_newest
+from service.parts import EnginePart, SettingsPart, StartedAtPart, now
+from service.settings import Settings
+from service.wire.health import Health, HealthBody, LivenessBody, ReadinessBody
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+# Those who ask wait a few seconds at most: a late answer is no answer.
+_DATABASE_PATIENCE_S: Final = 2.0
+
+
+@router.get("", responses={503: {"model": HealthBody, "description": "Something it depends on is unhealthy."}})
+async def health(
+    settings: SettingsPart, engine: EnginePart, started_at: StartedAtPart, response: Response
+) -> HealthBody:
+    """How the service is, and what it depends on. 503 when something is unhealthy."""
+    database: Health = "healthy" if await database_works(engine) else "unhealthy"
+    response.status_code = 200 if database == "healthy" else 503
+    timestamp = now()
+    return HealthBody(
+        status=database,
+        timestamp=timestamp,
+        version=settings.app_version,
+        environment=settings.environment,
+        uptime_seconds=(timestamp - started_at).total_seconds(),
+        database_status=database,
+        dependencies={"database": database},
+    )
+
+
+@router.get("/ready", responses={503: {"model": ReadinessBody, "description": "A check failed."}})
+async def ready(settings: SettingsPart, engine: EnginePart, response: Response) -> ReadinessBody:
+    """Whether the service can do its work. 503 when it cannot."""
+    checks = {
+        "application": True,
+        "database": await database_works(engine),
+        "configuration": configuration_works(settings),
+    }
+    response.status_code = 200 if all(checks.values()) else 503
+    return ReadinessBody(ready=all(checks.values()), checks=checks, timestamp=now())
+
+
+@router.get("/live")
+async def live() -> LivenessBody:
+    """That the service answers at all. Asks nothing of the database."""
+    return LivenessBody(status="alive", timestamp=now())
+
+
+async def database_works(engine: AsyncEngine) -> bool:
+    """Whether the database answers in time and has the newest schema. Logs why not."""
+    try:
+        async with asyncio.timeout(_DATABASE_PATIENCE_S):
+            await require_newest(engine)
+    except Exception as error:  # Whatever a driver raises, the answer is: it does not work.
+        log.warning("The database does not work: %s", error or type(error).__name__)
+        return False
+    return True
+
+
+def configuration_works(settings: Settings) -> bool:
+    """Whether what was configured can be used: keys, if they are asked for; a place for the SQLite file."""
+    has_keys = bool(settings.api_keys) or not settings.require_auth
+    file = settings.sqlite_file
+    return has_keys and (file is None or os.access(file.parent, os.W_OK))

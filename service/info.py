@@ -1,0 +1,42 @@
+"""What a LangSmith client asks first. Open to everyone, and answered without the database."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from service.parts import SettingsPart
+from service.settings import Settings
+from service.wire.info import BatchIngestConfig, InfoBody, InstanceFlags
+
+router = APIRouter(tags=["info"])
+
+_SIZE_LIMIT: Final = 20 * 1024 * 1024
+TENANT_HANDLE: Final = "agent-spy-local"
+
+
+@router.get("/info")
+async def info(settings: SettingsPart) -> InfoBody:
+    """What this server is, and how clients are to send runs to it."""
+    return InfoBody(
+        version=settings.app_version,
+        license_expiration_time=None,
+        batch_ingest_config=_batch_ingest_config(settings),
+        instance_flags=InstanceFlags(
+            zstd_compression_enabled=True,
+            gzip_body_enabled=True,
+            ch_query_enabled=True,
+            sdb_query_enabled=False,
+        ),
+        tenant_handle=TENANT_HANDLE,
+    )
+
+
+def _batch_ingest_config(settings: Settings) -> BatchIngestConfig:
+    return BatchIngestConfig(
+        use_multipart_endpoint=True,
+        size_limit=_SIZE_LIMIT,
+        size_limit_bytes=min(_SIZE_LIMIT, settings.max_body_bytes),
+        scale_up_qsize_trigger=1000,
+        scale_up_nthreads_limit=16,
+        scale_down_nempty_trigger=4,
+    )

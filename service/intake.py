@@ -1,0 +1,88 @@
+"""What every route that takes data in does: read the body within bounds, submit its items, and say who sent them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+
+from events.log import Refused, Submission
+from events.receipts import Origin
+from service.auth import Caller
+from service.body import read_body
+from service.items import Item
+from service.settings import Settings
+from service.writer import IngestWriter, Memory, Result
+
+# Splitting and hashing a larger body would hold up every other request for milliseconds.
+_IN_LOOP_BYTES_MAX: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The parts that ingest needs. One for the application."""
+
+    settings: Settings
+    writer: IngestWriter
+    memory: Memory
+
+    async def take(
+        self, request: Request, caller: Caller, itemise: Callable[[bytes], Sequence[Item]]
+    ) -> tuple[Sequence[Item], list[Result]]:
+        """Read the body, make items of it with `itemise`, commit them, and say what became of each.
+
+        Raises the errors of `service.body` and `Unavailable`. An exception of `itemise` is for bodies of which no item
+        can be told: the whole body goes to quarantine as one item, and the exception goes on.
+        """
+        with self.memory.hold() as hold:
+            body = await read_body(
+                request.stream(),
+                request.headers.get("content-encoding"),
+                bytes_max=self.settings.max_body_bytes,
+                on_growth=hold.grow_to,
+            )
+            origin = _origin(request, caller, body)
+            try:
+                items = await _itemised(itemise, body)
+            except Exception as error:
+                await self.writer.submit(Submission(origin, [Refused("body", str(error), body)]))
+                raise
+            return items, await self.writer.submit(Submission(origin, items))
+
+
+async def _itemised(itemise: Callable[[bytes], Sequence[Item]], body: bytes) -> Sequence[Item]:
+    return itemise(body) if len(body) <= _IN_LOOP_BYTES_MAX else await asyncio.to_thread(itemise, body)
+
+
+def _origin(request: Request, caller: Caller, body: bytes) -> Origin:
+    agent = request.headers.get("user-agent")
+    sdk, version = sdk_of(agent)
+    return Origin(
+        endpoint=f"{request.method} {request.url.path}",
+        request_id=request.state.request_id,
+        key_id=caller.key_id,
+        user_agent=agent,
+        sdk=sdk,
+        sdk_version=version,
+        remote_address=request.client.host if request.client else None,
+        content_size=len(body),
+        content_hash=sha256(body).digest(),
+    )
+
+
+def sdk_of(user_agent: str | None) -> tuple[str | None, str | None]:
+    """The LangSmith SDK and its version that a User-Agent names, such as `langsmith-py/0.15.0-httpx2`."""
+    product, _, version = (user_agent or "").split(" ")[0].partition("/")
+    if not product.startswith("langsmith"):
+        return None, None
+    return product, version.partition("-")[0] or None
+
+
+def intake(request: Request) -> Intake:
+    found: Intake = request.app.state.intake
+    return found
+
+
+IntakePart = Annotated[Intake, Depends(intake)]

@@ -1,0 +1,331 @@
+"""From the bytes of a request to the events it brings.
+
+An item is one run write, one feedback or one attachment. Of every item becomes either a sealed event or, when no event
+can be made of it, a `Refused` with its bytes and the reason: one bad item never costs its neighbours. A bad field does
+not refuse its item: the log keeps the bytes, and readers do what they can with them.
+"""
+
+import base64
+import binascii
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from events.codec import Codec, Content, Offloaded, offload
+from events.ids import parse_id
+from events.jsontext import NotJSON, loads, quoted, split_array, split_object
+from events.kinds import (
+    AttachmentStored,
+    FeedbackDeleted,
+    FeedbackPatched,
+    FeedbackPosted,
+    ProjectCreated,
+    RunFields,
+    RunPatched,
+    RunPosted,
+    attachment_payload,
+    feedback_stream,
+    project_payload,
+    project_stream,
+    run_fields,
+    run_stream,
+    said,
+)
+from events.log import NewEvent, Refused, seal
+from events.upcasters import joined
+from projections.extraction import preview
+from projections.runs import project_id_of, read_id
+from service.multipart import Multipart, Part
+
+Item = NewEvent | Refused
+POST: Final = "post"
+PATCH: Final = "patch"
+
+_RUN_EVENTS: Final[dict[str, type[RunPosted] | type[RunPatched]]] = {POST: RunPosted, PATCH: RunPatched}
+_OUT_OF_BAND: Final = frozenset({"inputs", "outputs", "events", "extra", "error", "serialized"})
+_NEEDED: Final = ("name", "run_type", "start_time")
+_DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
+_FEEDBACK_IDS: Final = uuid.UUID("0f4f5d0e-53c0-5a4c-9a4e-0a8f3f6f7d55")
+
+
+class UnusableItem(Exception):
+    """The one item of a request cannot become an event. It is kept in quarantine."""
+
+
+class UnusableBody(Exception):
+    """A body of which no item can be told. It is kept in quarantine."""
+
+
+# --- one run write ----------------------------------------------------------------------------------------------------
+
+
+def run_items(
+    operation: str, raw: bytes, *, source: str, field_bytes_max: int, run_id: bytes | None = None
+) -> Iterator[Item]:
+    """The event of a run write given as one JSON object, and one for each attachment inside it.
+
+    `run_id` is the id that the path gave, which wins over the one in the object.
+    """
+    try:
+        fields = run_fields(raw)
+    except NotJSON as error:
+        yield Refused(source, f"{source} is not a JSON object: {error}", raw)
+        return
+    item = _run_item(operation, raw, fields, run_id or read_id(fields.id), source, field_bytes_max)
+    yield item
+    if isinstance(item, NewEvent) and said(fields.attachments):
+        yield from _inline_attachments(item.stream[1:], bytes(fields.attachments))
+
+
+def _run_item(
+    operation: str, raw: bytes, fields: RunFields, run_id: bytes | None, source: str, field_bytes_max: int
+) -> Item:
+    if run_id is None:
+        return Refused(source, f"{source} has no id that is a UUID", raw)
+    missing = [name for name in _NEEDED if operation == POST and not said(getattr(fields, name))]
+    if missing:
+        needed = "a post needs name, run_type and start_time"
+        return Refused(source, f"{source}: {needed}, and {', '.join(missing)} is missing", raw)
+    event = _RUN_EVENTS[operation]
+    if len(raw) > field_bytes_max:
+        large = _offloaded_run(event, run_id, raw, field_bytes_max)
+        if large is not None:
+            return large
+    if len(memoryview(fields.contents)):
+        fields = msgspec.structs.replace(fields, contents=Raw(b""))  # The name is ours, whoever sent it.
+    return seal(event.__name__, run_stream(run_id), raw, event(run_id, fields))
+
+
+def _offloaded_run(
+    event: type[RunPosted] | type[RunPatched], run_id: bytes, raw: bytes, field_bytes_max: int
+) -> NewEvent | None:
+    """The event of a run write whose large fields go whole to the content store; None when no field is large."""
+    members = split_object(raw)
+    large = {name: value for name, value in members.items() if len(value) > field_bytes_max}
+    if not large:
+        return None
+    contents = {name: Content(hashlib.sha256(value).digest(), value) for name, value in large.items()}
+    moved = {
+        name: Offloaded(content.hash.hex(), len(content.body), preview(content.body))
+        for name, content in contents.items()
+    }
+    payload = offload(members, moved)
+    return seal(
+        event.__name__,
+        run_stream(run_id),
+        payload,
+        event(run_id, run_fields(payload)),
+        codec=Codec.OFFLOADED,
+        contents=tuple(contents.values()),
+    )
+
+
+def _inline_attachments(run_id: bytes, raw: bytes) -> Iterator[Item]:
+    """Attachments inside a run's JSON: `{"name": ["type", "base64"]}`.
+
+    A client that attached a file of its own disk sends its path there: that is not base64 and is never opened.
+    """
+    try:
+        attached = loads(raw)
+    except NotJSON:
+        return
+    for name, value in attached.items() if isinstance(attached, dict) else ():
+        match value:
+            case [str(media_type), str(encoded)]:
+                try:
+                    body = base64.b64decode(encoded, validate=True)
+                except (binascii.Error, ValueError):
+                    continue
+                yield attachment_item(run_id, name, media_type, body)
+            case _:
+                continue
+
+
+def attachment_item(run_id: bytes, name: str, media_type: str, body: bytes) -> NewEvent:
+    """The event of an attachment. Its bytes are stored once, whoever else attached the same."""
+    content = Content(hashlib.sha256(body).digest(), body)
+    payload = attachment_payload(name, media_type, len(body), content.hash)
+    event = AttachmentStored(run_id, name, media_type, len(body), content.hash)
+    return seal("AttachmentStored", run_stream(run_id), payload, event, contents=(content,))
+
+
+# --- feedback and projects --------------------------------------------------------------------------------------------
+
+
+def feedback_posted(raw: bytes, *, source: str, feedback_id: bytes | None = None) -> Item:
+    """The event of new feedback. One without an id gets one that follows from its bytes, so that a retry is known."""
+    try:
+        members = split_object(raw)
+    except NotJSON as error:
+        return Refused(source, f"{source} is not a JSON object: {error}", raw)
+    if members.get("key", b"null") == b"null":
+        return Refused(source, f"{source}: feedback needs a key", raw)
+    id_ = feedback_id or read_id(members.get("id", b"")) or _minted_feedback_id(raw)
+    return seal("FeedbackPosted", feedback_stream(id_), raw, FeedbackPosted(id_, members))
+
+
+def _minted_feedback_id(raw: bytes) -> bytes:
+    return uuid.uuid5(_FEEDBACK_IDS, hashlib.sha256(raw).hexdigest()).bytes
+
+
+def feedback_patched(feedback_id: bytes, raw: bytes, *, source: str) -> Item:
+    """The event of a change of feedback, known or not."""
+    try:
+        members = split_object(raw)
+    except NotJSON as error:
+        return Refused(source, f"{source} is not a JSON object: {error}", raw)
+    return seal("FeedbackPatched", feedback_stream(feedback_id), raw, FeedbackPatched(feedback_id, members))
+
+
+def feedback_deleted(feedback_id: bytes) -> Item:
+    """The event that deletes feedback."""
+    return seal("FeedbackDeleted", feedback_stream(feedback_id), b"{}", FeedbackDeleted(feedback_id))
+
+
+def project_created(name: str) -> Item:
+    """The event that creates a project by name."""
+    id_ = project_id_of(name)
+    return seal("ProjectCreated", project_stream(id_), project_payload(name), ProjectCreated(id_, name))
+
+
+# --- a batch of run writes, as JSON -----------------------------------------------------------------------------------
+
+
+def batch_items(body: bytes, *, field_bytes_max: int) -> list[Item]:
+    """The items of `{"post": [...], "patch": [...]}`, either of which may be missing.
+
+    Raises NotJSON when the body is no such object: then nothing of it can be told apart.
+    """
+    members = split_object(body)
+    items: list[Item] = []
+    for operation in (POST, PATCH):
+        raw = members.get(operation, b"null")
+        if raw == b"null":
+            continue
+        try:
+            entries = split_array(raw)
+        except NotJSON as error:
+            items.append(Refused(operation, f"{operation} is not a JSON array: {error}", raw))
+            continue
+        for place, entry in enumerate(entries):
+            source = f"{operation}[{place}]"
+            items.extend(run_items(operation, entry, source=source, field_bytes_max=field_bytes_max))
+    return items
+
+
+# --- the parts of a multipart body ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _RunParts:
+    """A run write in parts: the main one, and those of its fields that came out of band."""
+
+    operation: str
+    run_id: bytes
+    source: str
+    main: bytes | None = None
+    fields: dict[str, bytes] = field(default_factory=dict)
+
+
+def multipart_items(multipart: Multipart, *, field_bytes_max: int) -> list[Item]:
+    """The items of a body in parts, in the order in which they begin. Parts: langsmith-wire.md §3.2."""
+    gathered: list[_RunParts | Item] = []
+    open_runs: dict[tuple[str, bytes], _RunParts] = {}
+    for part in multipart.parts:
+        kind, _, rest = part.name.partition(".")
+        if kind in _RUN_EVENTS:
+            _gather_run_part(kind, rest, part, gathered, open_runs)
+        elif kind == "attachment":
+            gathered.append(_attachment_part(rest, part))
+        elif kind == "feedback":
+            gathered.append(feedback_posted(part.data, source=part.name, feedback_id=parse_id(rest)))
+        else:
+            gathered.append(Refused(part.name or "part", _unknown_part(part), part.data))
+    if multipart.truncated:
+        gathered.append(Refused("body", "the body ends before its closing boundary", multipart.truncated))
+    return [_item(entry, field_bytes_max) for entry in gathered]
+
+
+def _gather_run_part(
+    operation: str,
+    rest: str,
+    part: Part,
+    gathered: list[_RunParts | Item],
+    open_runs: dict[tuple[str, bytes], _RunParts],
+) -> None:
+    id_text, _, name = rest.partition(".")
+    run_id = parse_id(id_text)
+    if run_id is None:
+        gathered.append(Refused(part.name, f"{part.name}: {id_text!r} is not a UUID", part.data))
+        return
+    run = open_runs.get((operation, run_id))
+    if run is None or not name:
+        run = _RunParts(operation, run_id, f"{operation}.{id_text}")
+        open_runs[operation, run_id] = run
+        gathered.append(run)
+    if name:
+        run.fields[name] = part.data
+    else:
+        run.main = part.data
+
+
+def _attachment_part(rest: str, part: Part) -> Item:
+    id_text, _, name = rest.partition(".")
+    run_id = parse_id(id_text)
+    if run_id is None or not name:
+        return Refused(part.name, f"{part.name}: expected attachment.<run id>.<name>", part.data)
+    return attachment_item(run_id, name, part.content_type or _DEFAULT_MEDIA_TYPE, part.data)
+
+
+def _unknown_part(part: Part) -> str:
+    expected = "expected post.<id>, patch.<id>, feedback.<id> or attachment.<id>.<name>"
+    return f"a part is named {part.name!r}: {expected}" if part.name else f"a part has no name: {expected}"
+
+
+def _item(entry: _RunParts | Item, field_bytes_max: int) -> Item:
+    return _run_of_parts(entry, field_bytes_max) if isinstance(entry, _RunParts) else entry
+
+
+def _run_of_parts(run: _RunParts, field_bytes_max: int) -> Item:
+    main = b"{}" if run.main is None else run.main.strip()
+    try:
+        fields = run_fields(main)
+    except NotJSON as error:
+        return Refused(run.source, f"{run.source} is not a JSON object: {error}", _assembled(b"{}", run.fields, main))
+    readable = {name: _readable(raw) for name, raw in run.fields.items()}
+    payload = _assembled(main, readable)
+    looked_at = {name: Raw(raw) for name, raw in readable.items() if name in _OUT_OF_BAND}
+    if looked_at:
+        fields = msgspec.structs.replace(fields, **looked_at)
+    return _run_item(run.operation, payload, fields, run.run_id, run.source, field_bytes_max)
+
+
+_is_json = msgspec.json.Decoder(Raw).decode
+
+
+def _readable(raw: bytes) -> bytes:
+    """The part as it came, or as a JSON string that holds its very bytes when no reader would take it for JSON."""
+    try:
+        _is_json(raw)
+    except (msgspec.DecodeError, RecursionError):
+        try:
+            loads(raw)
+        except NotJSON:
+            return quoted(raw)
+    return raw
+
+
+def _assembled(main: bytes, fields: Mapping[str, bytes], broken_main: bytes | None = None) -> bytes:
+    """The run write as one JSON object: the main part's bytes with the fields put back under their names."""
+    if broken_main is not None:
+        fields = {"main": quoted(broken_main), **{name: _readable(raw) for name, raw in fields.items()}}
+    if not fields:
+        return main
+    inside = main[:-1].rstrip()
+    comma = b"" if inside == b"{" else b","
+    return inside + comma + joined(dict(fields))[1:]

@@ -1,0 +1,279 @@
+"""Rows and records to the JSON of answers. Large values pass through as the bytes they came as."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+import orjson
+from msgspec import Raw
+
+from events.codec import Offloaded, offloaded
+from events.ids import format_id
+from events.jsontext import clean, loads
+from events.kinds import RunPatched, RunPosted, said
+from events.log import RecordedEvent
+from events.times import format_time
+from projections.attachments import Attachment
+from projections.record import Record
+from projections.runs import RunState, read_text
+from projections.stats import Summary
+from projections.traces import NamedRun
+from projections.trees import Node, Tree, render
+from service.addresses import Addresses
+
+StatusWords = Literal["documented", "langsmith"]
+
+# Members of a run that a client sent and that are answered by us, or that SDKs do not stand in an answer.
+_ANSWERED_OTHERWISE: Final = frozenset(
+    {
+        *("id", "name", "run_type", "status", "start_time", "end_time", "error", "inputs", "outputs", "extra"),
+        *("events", "serialized", "tags", "trace_id", "parent_run_id", "dotted_order", "project_name"),
+        *("session_name", "session_id", "reference_example_id", "s3_urls", "inputs_s3_urls", "outputs_s3_urls"),
+        *("attachments", "_host_url", "_tenant_id", "parent_run", "child_runs", "offloaded", "version"),
+        *("thread_id", "model", "provider", "prompt_tokens", "completion_tokens", "total_tokens"),
+        *("prompt_cost", "completion_cost", "total_cost", "first_token_time", "duration_ms"),
+    }
+)
+
+
+def body_of(value: Any) -> bytes:
+    """The JSON text of an answer, which may hold `orjson.Fragment`s."""
+    return orjson.dumps(value)
+
+
+def root_runs(
+    page: Sequence[NamedRun],
+    events: Mapping[int, RecordedEvent],
+    addresses: Addresses,
+    *,
+    total: int,
+    limit: int,
+    offset: int,
+) -> bytes:
+    """A page of traces. `events` holds those that carry inputs and outputs; where one is missing, previews stand."""
+    return body_of(
+        {
+            "runs": [_trace_run(named, events, addresses) for named in page],
+            "total": total,
+            "limit": limit,
+            "offset": offset,
+            "has_more": offset + len(page) < total,
+        }
+    )
+
+
+def _trace_run(named: NamedRun, events: Mapping[int, RecordedEvent], addresses: Addresses) -> dict[str, Any]:
+    run = named.run
+    wanted = [position for position in (run.inputs_position, run.outputs_position) if position is not None]
+    is_preview = any(position not in events for position in wanted)
+    values = (
+        {"inputs": run.inputs_preview, "outputs": run.outputs_preview}
+        if is_preview
+        else {
+            "inputs": _at(events, run.inputs_position, "inputs", addresses),
+            "outputs": _at(events, run.outputs_position, "outputs", addresses),
+        }
+    )
+    return {
+        **_facts(run),
+        **values,
+        "project_name": named.project_name,
+        "tags": _tags(run),
+        "is_root_missing": bool(run.is_placeholder),
+        "is_preview": is_preview,
+    }
+
+
+def _at(
+    events: Mapping[int, RecordedEvent], position: int | None, name: Literal["inputs", "outputs"], addresses: Addresses
+) -> Any:
+    if position is None:
+        return {} if name == "inputs" else None
+    match events[position].body:
+        case RunPosted(fields=fields) | RunPatched(fields=fields):
+            moved = offloaded(fields.contents).get(name)
+            raw: Raw = getattr(fields, name)
+            return _object(name, bytes(raw)) if moved is None else _offloaded(moved, name, addresses)
+        case _:
+            return None
+
+
+def run(
+    named: NamedRun,
+    record: Record,
+    attachments: Iterable[Attachment],
+    above: Sequence[RunState],
+    addresses: Addresses,
+    *,
+    words: StatusWords,
+) -> bytes:
+    """One run with all that is known of it. `above` are its ancestors, its parent first."""
+    state = named.run
+    members = record.members
+    shown: dict[str, Any] = {name: _fragment(raw) for name, raw in members.items() if name not in _ANSWERED_OTHERWISE}
+    shown |= _facts(state)
+    if "name" in members:
+        shown["name"] = clean_text(members["name"])
+    if "error" in members:
+        shown["error"] = clean_text(members["error"]) or None
+    if words == "langsmith":
+        shown["status"] = state.langsmith_status
+    extra: dict[str, Any] = {name: _fragment(raw) for name, raw in record.extra.items()}
+    if record.metadata:
+        extra["metadata"] = {name: _fragment(raw) for name, raw in record.metadata.items()}
+    shown |= {
+        "trace_id": format_id(state.trace_id),
+        "parent_run_id": _id(state.parent_run_id),
+        "dotted_order": _dotted_order(state, above, members),
+        "project_name": named.project_name,
+        "session_name": named.project_name,
+        "session_id": format_id(state.project_id),
+        "inputs": _object("inputs", members.get("inputs", b"{}")),
+        "outputs": _object("outputs", members["outputs"]) if "outputs" in members else None,
+        "tags": _list_of_text(members.get("tags")),
+        "extra": extra,
+        "events": _fragment(members.get("events", b"[]")),
+        "serialized": _fragment(members.get("serialized", b"null")),
+        "reference_example_id": _id(state.reference_example_id),
+        "thread_id": state.thread_id,
+        "model": state.model,
+        "provider": state.provider,
+        "prompt_tokens": state.prompt_tokens,
+        "completion_tokens": state.completion_tokens,
+        "prompt_cost": _dollars(state.prompt_cost),
+        "completion_cost": _dollars(state.completion_cost),
+        "first_token_time": _time(state.first_token_time),
+        "version": state.version,
+    }
+    urls = {f"attachment.{item.name}": _attachment(item, addresses) for item in attachments}
+    if urls:
+        shown["s3_urls"] = urls
+    if record.moved:
+        places = {name: _offloaded(place, name, addresses) for name, place in record.moved.items()}
+        shown |= {**places, "offloaded": places}
+    return body_of(shown)
+
+
+def hierarchy(tree: Tree[RunState]) -> bytes:
+    """A trace as a tree, written without recursion: a trace may be 10,000 levels deep."""
+    head = {
+        "root_run_id": format_id(tree.root.id),
+        "total_runs": tree.total_runs,
+        "max_depth": tree.max_depth,
+    }
+    return body_of(head)[:-1] + b',"hierarchy":' + render(tree, _node) + b"}"
+
+
+def _node(node: Node[RunState]) -> bytes:
+    if node.edge is None:
+        facts = dict.fromkeys(("start_time", "end_time", "duration_ms", "error", "total_tokens", "total_cost"))
+        shown = {"id": format_id(node.id), "name": "", "run_type": "", "status": "running", **facts}
+    else:
+        shown = _facts(node.edge.payload)
+    return body_of({**shown, "is_missing": node.missing, "is_cycle": node.cycle})
+
+
+def summary(summary: Summary, *, now: int) -> bytes:
+    """The dashboard's numbers."""
+    return body_of(
+        {
+            "stats": {
+                "total_runs": summary.total_runs,
+                "total_traces": summary.total_traces,
+                "recent_runs_24h": summary.recent_runs,
+                "status_distribution": summary.statuses,
+                "run_type_distribution": summary.run_types,
+                "project_distribution": summary.projects,
+            },
+            "recent_projects": [
+                {
+                    "name": project.name,
+                    "total_runs": project.total_runs,
+                    "total_traces": project.total_traces,
+                    "last_activity": format_time(project.last_activity),
+                }
+                for project in summary.recent_projects
+            ],
+            "timestamp": format_time(now),
+        }
+    )
+
+
+def _facts(run: RunState) -> dict[str, Any]:
+    return {
+        "id": format_id(run.id),
+        "name": run.name,
+        "run_type": run.run_type,
+        "status": run.status,
+        "start_time": format_time(run.start_time),
+        "end_time": _time(run.end_time),
+        "duration_ms": None if run.end_time is None else max(run.end_time - run.start_time, 0) // 1000,
+        "error": run.error,
+        "total_tokens": run.total_tokens,
+        "total_cost": _dollars(run.total_cost),
+    }
+
+
+def _tags(run: RunState) -> list[str]:
+    tags: list[str] = [] if run.tags is None else orjson.loads(run.tags)
+    return tags
+
+
+def _list_of_text(raw: bytes | None) -> list[Any]:
+    value = None if raw is None else loads(clean(raw))
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _object(name: Literal["inputs", "outputs"], raw: bytes) -> Any:
+    """A value that readers expect to be an object. Others are wrapped as the SDKs themselves do it."""
+    if not said(raw):
+        return {} if name == "inputs" else None
+    text = clean(raw)
+    return _fragment(text) if text.lstrip()[:1] == b"{" else {name[:-1]: orjson.Fragment(text)}
+
+
+def _fragment(raw: bytes) -> orjson.Fragment:
+    return orjson.Fragment(clean(raw))
+
+
+def clean_text(raw: bytes) -> str:
+    """A field that should be a string, as a string that can be encoded."""
+    return read_text(raw).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _offloaded(place: Offloaded, name: str, addresses: Addresses) -> dict[str, Any]:
+    url = addresses.of_content(bytes.fromhex(place.hash), media_type="application/json", name=f"{name}.json")
+    return {"preview": place.preview, "size": place.size, "url": url}
+
+
+def _attachment(item: Attachment, addresses: Addresses) -> dict[str, Any]:
+    url = addresses.of_content(item.content_hash, media_type=item.media_type, name=item.name)
+    return {"presigned_url": url, "mime_type": item.media_type, "size": item.size}
+
+
+def _dotted_order(state: RunState, above: Sequence[RunState], members: Mapping[str, bytes]) -> str:
+    """As it was said, else made of the start and id of every run from the root down to this one."""
+    if "dotted_order" in members:
+        return clean_text(members["dotted_order"])
+    return ".".join(_segment(run) for run in (*reversed(above), state))
+
+
+def _segment(run: RunState) -> str:
+    seconds, fraction = divmod(run.start_time, 1_000_000)
+    digits = format_time(seconds * 1_000_000).rstrip("Z").replace("-", "").replace(":", "")
+    return f"{digits}{fraction:06d}Z{format_id(run.id)}"
+
+
+def _id(id_: bytes | None) -> str | None:
+    return None if id_ is None else format_id(id_)
+
+
+def _time(us: int | None) -> str | None:
+    return None if us is None else format_time(us)
+
+
+def _dollars(picodollars: int | None) -> str | None:
+    if picodollars is None:
+        return None
+    text = f"{Decimal(picodollars).scaleb(-12):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

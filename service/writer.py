@@ -1,0 +1,275 @@
+"""The one task that writes: it drains what waits and commits it as one group.
+
+A request waits here until its group is committed, so an answer means durable and readable. The group is whatever
+arrived while the previous one was being committed, within bounds: under load many requests share one transaction, and
+a lone request waits for nobody.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from events import log
+from events.dialect import Writer
+from events.errors import FoldVersionMismatch, SchemaMismatch, Unavailable
+from events.log import NewEvent, Outcome, Refused, Submission
+from projections import projector
+from projections.status import StatusRule
+
+logger = logging.getLogger(__name__)
+
+GROUP_EVENTS_MAX: Final = 1000
+GROUP_BYTES_MAX: Final = 8_000_000
+# Python's LangSmith SDK sends again after 10 s without an answer.
+PATIENCE_S: Final = 8.0
+_RETRY_PAUSE_S: Final = 0.2
+
+
+class Busy(Unavailable):
+    """Too much is waiting to be written already. Nothing of this request was kept."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"more than {bytes_max} bytes are waiting to be written (INGEST_QUEUE_MB): send this again")
+
+
+class Result(NamedTuple):
+    """What became of one item, and why it was quarantined if it was."""
+
+    outcome: Outcome
+    reason: str | None
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    submission: Submission
+    size: int
+    since: float
+    answer: "asyncio.Future[list[Result]]" = field(repr=False)
+
+
+class Hold:
+    """A request's share of the bytes that may be in memory at once. Given back when the block ends."""
+
+    def __init__(self, memory: "Memory") -> None:
+        self._memory = memory
+        self._bytes = 0
+
+    def __enter__(self) -> "Hold":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._memory.give_back(self._bytes)
+
+    async def grow_to(self, size: int) -> None:
+        """Hold `size` bytes in all. Waits while others hold too much, and raises `Busy` when that takes too long."""
+        await self._memory.take(size - self._bytes, alone=self._bytes)
+        self._bytes = max(size, self._bytes)
+
+
+class Memory:
+    """Bounds the bytes of all requests that are being read or wait to be written."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes_held = 0
+        self._freed = asyncio.Event()
+
+    @property
+    def bytes_held(self) -> int:
+        """How many bytes are held now."""
+        return self._bytes_held
+
+    def hold(self) -> Hold:
+        """A share that holds nothing yet."""
+        return Hold(self)
+
+    async def take(self, size: int, *, alone: int) -> None:
+        """Take `size` bytes more for a holder of `alone` bytes. One that holds all there is may go beyond the bound."""
+        if size <= 0:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not self._has_room(size, alone):
+                    await self._freed.wait()
+        except TimeoutError:
+            raise Busy(self._bytes_max) from None
+        self._bytes_held += size
+
+    def give_back(self, size: int) -> None:
+        """Give bytes back and let those who wait look again."""
+        self._bytes_held -= size
+        self._freed.set()
+        self._freed = asyncio.Event()
+
+    def _has_room(self, size: int, alone: int) -> bool:
+        return self._bytes_held + size <= self._bytes_max or self._bytes_held == alone
+
+
+class IngestWriter:
+    """Commits submissions in groups, one group at a time."""
+
+    def __init__(
+        self, writer: Writer, *, rule: StatusRule, now: Callable[[], int] = lambda: time.time_ns() // 1000
+    ) -> None:
+        self._writer = writer
+        self._rule: StatusRule = rule
+        self._now = now
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "IngestWriter":
+        self._task = asyncio.create_task(self._run(), name="ingest writer")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Commit what waits, then stop."""
+        self._stopping = True
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+        await self._writer.close()
+
+    async def submit(self, submission: Submission) -> list[Result]:
+        """Commit what a request brought, and say what became of each item.
+
+        Raises `Unavailable` when the database does not take it in time. What was being committed at that moment may
+        still be: the client sends it again, and then it counts as duplicate.
+        """
+        if self._stopping:
+            raise Unavailable("the server is stopping: send this again")
+        size = sum(len(item.stored if isinstance(item, NewEvent) else item.raw) for item in submission.items)
+        waiting = _Waiting(submission, size, time.monotonic(), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await waiting.answer
+        except TimeoutError:
+            raise Unavailable("the database did not take the write in time: send it again") from None
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            group = self._next_group()
+            if group:
+                await self._commit(group)
+            elif self._stopping:
+                return
+            else:
+                self._arrived.clear()
+
+    def _next_group(self) -> list[_Waiting]:
+        """What waits, in order, up to the bounds of a group. Requests whose client has given up are dropped."""
+        group: list[_Waiting] = []
+        events = size = 0
+        while self._waiting:
+            first = self._waiting[0]
+            events += len(first.submission.items)
+            size += first.size
+            if group and (events > GROUP_EVENTS_MAX or size > GROUP_BYTES_MAX):
+                break
+            self._waiting.popleft()
+            if not first.answer.done():
+                group.append(first)
+        return group
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        """Commit a group and answer every request in it."""
+        try:
+            results = await self._transact([waiting.submission for waiting in group])
+        except Unavailable as error:
+            logger.warning("the database is unavailable: %s", error)
+            await self._try_again(group, error)
+        except (FoldVersionMismatch, SchemaMismatch) as error:
+            _fail(group, error)
+        except Exception as error:
+            logger.exception("a group of %d requests was refused", len(group))
+            await self._commit_one_by_one(group, error)
+        else:
+            for waiting, result in zip(group, results, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(result)
+
+    async def _try_again(self, group: Sequence[_Waiting], error: Unavailable) -> None:
+        """Put back what has patience left; the database may be back in a moment."""
+        impatient = time.monotonic() - PATIENCE_S + _RETRY_PAUSE_S
+        _fail([waiting for waiting in group if self._stopping or waiting.since < impatient], error)
+        self._waiting.extendleft(waiting for waiting in reversed(group) if not waiting.answer.done())
+        await asyncio.sleep(_RETRY_PAUSE_S)
+
+    async def _commit_one_by_one(self, group: Sequence[_Waiting], error: Exception) -> None:
+        """Find the request that the database or a fold refuses, and in it the item, so that neighbours do not pay."""
+        if len(group) > 1:
+            for waiting in group:
+                await self._commit([waiting])
+            return
+        (waiting,) = group
+        cleaned = await self._without_culprits(waiting.submission, error)
+        if all(new is old for new, old in zip(cleaned.items, waiting.submission.items, strict=True)):
+            _fail(group, error)  # Nothing in it is to blame, so it is we who cannot write.
+            return
+        waiting.submission = cleaned
+        await self._commit(group)
+
+    async def _without_culprits(self, submission: Submission, error: Exception) -> Submission:
+        """The submission with those items refused that cannot be committed on their own."""
+        items: list[NewEvent | Refused] = []
+        for item in submission.items:
+            culprit = await self._refusal_of(submission, item) if isinstance(item, NewEvent) else None
+            items.append(culprit or item)
+        if all(isinstance(item, Refused) for item in items) or items != list(submission.items):
+            return replace(submission, items=items)
+        return replace(submission, items=[_refused(item, error) for item in items])
+
+    async def _refusal_of(self, submission: Submission, item: NewEvent) -> Refused | None:
+        """Try an item alone in a transaction that is rolled back."""
+        try:
+            with contextlib.suppress(_RolledBack):
+                async with self._writer.transaction():
+                    await self._append([replace(submission, items=[item])])
+                    raise _RolledBack
+        except Unavailable:
+            return None
+        except Exception as error:
+            return _refused(item, error)
+        return None
+
+    async def _transact(self, submissions: Sequence[Submission]) -> list[list[Result]]:
+        async with self._writer.transaction():
+            outcomes = await self._append(submissions)
+        return [
+            [Result(outcome, item.reason if isinstance(item, Refused) else None) for outcome, item in pairs]
+            for pairs in (
+                zip(of_one, submission.items, strict=True)
+                for of_one, submission in zip(outcomes, submissions, strict=True)
+            )
+        ]
+
+    async def _append(self, submissions: Sequence[Submission]) -> list[list[Outcome]]:
+        head = await log.lock_head(self._writer, fold_version=projector.fold_version(self._rule))
+        appended = await log.append(self._writer, head, submissions, now=self._now())
+        await projector.apply(self._writer, appended.events, rule=self._rule, shard=head.shard)
+        return appended.outcomes
+
+
+class _RolledBack(Exception):
+    """Ends a transaction that was only a trial."""
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
+
+
+def _refused(item: NewEvent | Refused, error: Exception) -> Refused:
+    if isinstance(item, Refused):
+        return item
+    return Refused(item.kind, f"{item.kind} could not be stored: {error}", item.payload)

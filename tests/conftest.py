@@ -1,0 +1,94 @@
+"""Fixtures for every test: a clean environment, and databases of one's own on SQLite and PostgreSQL."""
+
+import os
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from functools import cache
+from typing import TypeVar
+
+import pytest
+
+from service.settings import Settings
+from tests.databases import Databases, PostgresqlServer, SqliteFiles, postgresql_url
+
+DATABASES = ("sqlite", "postgresql")
+# What an SDK, its exporters or PostgreSQL's clients would read.
+FOREIGN_PREFIXES = ("LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "OTEL_", "PG")
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database", choices=DATABASES, help="run storage tests on this database only")
+
+
+def pytest_configure() -> None:
+    """Keep the developer's own settings, SDK configuration and proxies from the tests.
+
+    And let a session that is told to end, by `timeout` or by continuous integration, stop its servers first.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings = {name.upper() for name in Settings.model_fields}
+    for name in list(os.environ):
+        if name.upper() in settings or name.startswith(FOREIGN_PREFIXES):
+            del os.environ[name]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--database")
+        metafunc.parametrize("database", [chosen] if chosen else DATABASES)
+
+
+@pytest.fixture
+def database_url(database: str, databases: Callable[[str], Databases]) -> Iterator[str]:
+    """The URL of a migrated database that only this test uses; the test runs once for each system."""
+    url = databases(database).migrated()
+    yield url
+    databases(database).drop(url)
+
+
+@pytest.fixture
+def empty_database_url(database: str, databases: Callable[[str], Databases]) -> Iterator[str]:
+    """The URL of a database without tables that only this test uses; the test runs once for each system."""
+    url = databases(database).empty()
+    yield url
+    databases(database).drop(url)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Databases]]:
+    """Gives the maker of databases of "sqlite" or "postgresql". A server starts when it is first needed."""
+    with ExitStack() as stack:
+
+        @cache
+        def of(system: str) -> Databases:
+            made: Databases
+            if system == "sqlite":
+                made = SqliteFiles(tmp_path_factory.mktemp("sqlite"))
+            else:
+                made = PostgresqlServer(stack.enter_context(postgresql_url()))
+            stack.callback(made.close)
+            return made
+
+        yield of
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _refuse_skip((yield))
+
+
+def _refuse_skip(report: Report) -> Report:
+    """In continuous integration everything is there, so a skipped test would only hide that it is not."""
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"A skipped test counts as failed where CI=true: {report.longrepr}"
+    return report
