@@ -9,13 +9,13 @@ import contextlib
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import Table, event, make_url
+from sqlalchemy import Connection, Table, event, func, make_url, select
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import BigInteger, Integer, LargeBinary, SmallInteger
 
 from events.errors import DataRefused, LogError, Unavailable
@@ -26,6 +26,9 @@ _LOOKUP_ROWS_MAX: Final = 1000
 _LOCK_PATIENCE_S: Final = 8.0
 _LOCK_PAUSE_S: Final = 0.005
 _STATEMENT_PATIENCE_S: Final = 30.0
+
+_WRITES: Final = "agent_spy_writes"
+_MIGRATION_LOCK: Final = 0x41_67_65_6E_74_53_70_79  # "AgentSpy"
 
 _SQLITE_PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
@@ -49,12 +52,31 @@ def open_engine(url: str, *, pool_size: int = 20, echo: bool = False) -> AsyncEn
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in _SQLITE_PRAGMAS:
             cursor.execute(pragma)
         cursor.close()
 
+    # The driver itself would begin a transaction for INSERT and the like alone: queries of one answer would each see
+    # another moment, and a migration that fails would leave the tables that it had made.
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
     return engine
+
+
+@contextlib.asynccontextmanager
+async def migrating(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that changes the schema. Of several that begin at once each waits for the one before."""
+    async with engine.connect() as connection:
+        await connection.execution_options(**{_WRITES: True})
+        async with connection.begin():
+            if not is_sqlite(engine.url):
+                await connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            yield connection
 
 
 def open_writer(url: str) -> "Writer":
@@ -246,14 +268,15 @@ class PostgresWriter(Writer):
     for_update = " FOR UPDATE"
 
     def __init__(self, url: URL) -> None:
-        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        # As SQLAlchemy understands the URL, so that reads and writes reach the same server in the same way.
+        self._address: Mapping[str, Any] = url.get_dialect()().create_connect_args(url)[1]
         self._connection: Any = None
         self._transaction: Any = None
 
     async def _begin(self) -> None:
         if self._connection is None or self._connection.is_closed():
             self._connection = await asyncpg.connect(
-                self._dsn,
+                **self._address,
                 timeout=_LOCK_PATIENCE_S,
                 command_timeout=_STATEMENT_PATIENCE_S,
                 server_settings={"synchronous_commit": "on", "application_name": "agent-spy writer"},

@@ -68,6 +68,8 @@ class _Folding:
             for key, inner in inside.items():
                 if self._wins(f"metadata.{key}", inner, rank):
                     self.record.metadata[key] = inner
+                elif inner == b"null":  # Clients do send null as a value here; it only never replaces another.
+                    self.record.metadata.setdefault(key, inner)
             if not inside and self._wins(f"extra.{name}", value, rank):
                 self.record.extra[name] = value
 

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events.dialect import open_engine
+from events.dialect import migrating, open_engine
 from events.errors import SchemaMismatch
 from service.settings import normal_database_url
 
@@ -75,7 +75,7 @@ async def _run(database_url: str, work: Callable[[Config], None]) -> None:
         work(config)
 
     try:
-        async with engine.begin() as connection:
+        async with migrating(engine) as connection:
             await connection.run_sync(run)
     finally:
         await engine.dispose()
