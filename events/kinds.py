@@ -4,7 +4,7 @@ An event says what a client wrote, not what became of it: its fields are raw JSO
 them meaning. The name of a class is the event's `kind` in the log.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -127,6 +127,24 @@ class ProjectCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class RunReverted:
+    """Someone undid what was written to a run after `to_version` and before this. See `projections.reverts`."""
+
+    run_id: bytes
+    to_version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceErased:
+    """Someone erased a trace: the payloads of everything that was written to `streams` are gone, and stay gone."""
+
+    trace_id: bytes
+    streams: tuple[bytes, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """An event of a kind that this version does not know. Kept, skipped by every fold, counted."""
 
@@ -141,12 +159,14 @@ Event = (
     | FeedbackPatched
     | FeedbackDeleted
     | ProjectCreated
+    | RunReverted
+    | TraceErased
     | Unknown
 )
 
 # --- streams ----------------------------------------------------------------------------------------------------------
 
-_STREAM_WORDS: Final = {b"r": "run", b"f": "feedback", b"p": "project"}
+_STREAM_WORDS: Final = {b"r": "run", b"f": "feedback", b"p": "project", b"t": "trace"}
 
 
 def run_stream(run_id: bytes) -> bytes:
@@ -162,6 +182,11 @@ def feedback_stream(feedback_id: bytes) -> bytes:
 def project_stream(project_id: bytes) -> bytes:
     """The stream of one project."""
     return b"p" + project_id
+
+
+def trace_stream(trace_id: bytes) -> bytes:
+    """The stream of what is done to a trace as a whole."""
+    return b"t" + trace_id
 
 
 def stream_text(stream: bytes) -> str:
@@ -191,6 +216,16 @@ class _ProjectPayload(msgspec.Struct, frozen=True):
     name: str
 
 
+class _RevertPayload(msgspec.Struct, frozen=True):
+    to_version: int
+    reason: str
+
+
+class _ErasurePayload(msgspec.Struct, frozen=True):
+    streams: list[str]
+    reason: str
+
+
 def _attachment(subject: bytes, payload: bytes) -> AttachmentStored:
     told = msgspec.json.decode(payload, type=_AttachmentPayload)
     return AttachmentStored(subject, told.name, told.media_type, told.size, bytes.fromhex(told.content_hash))
@@ -206,6 +241,26 @@ def project_payload(name: str) -> bytes:
     return msgspec.json.encode(_ProjectPayload(name))
 
 
+def revert_payload(to_version: int, reason: str) -> bytes:
+    """The payload of `RunReverted`, as JSON."""
+    return msgspec.json.encode(_RevertPayload(to_version, reason))
+
+
+def erasure_payload(streams: Iterable[bytes], reason: str) -> bytes:
+    """The payload of `TraceErased`, as JSON."""
+    return msgspec.json.encode(_ErasurePayload([stream.hex() for stream in streams], reason))
+
+
+def _reverted(subject: bytes, payload: bytes) -> RunReverted:
+    told = msgspec.json.decode(payload, type=_RevertPayload)
+    return RunReverted(subject, told.to_version, told.reason)
+
+
+def _erased(subject: bytes, payload: bytes) -> TraceErased:
+    told = msgspec.json.decode(payload, type=_ErasurePayload)
+    return TraceErased(subject, tuple(bytes.fromhex(stream) for stream in told.streams), told.reason)
+
+
 _DECODERS: Final[dict[str, Callable[[bytes, bytes], Event]]] = {
     "RunPosted": lambda subject, payload: RunPosted(subject, run_fields(payload)),
     "RunPatched": lambda subject, payload: RunPatched(subject, run_fields(payload)),
@@ -216,11 +271,13 @@ _DECODERS: Final[dict[str, Callable[[bytes, bytes], Event]]] = {
     "ProjectCreated": lambda subject, payload: ProjectCreated(
         subject, msgspec.json.decode(payload, type=_ProjectPayload).name
     ),
+    "RunReverted": _reverted,
+    "TraceErased": _erased,
 }
 
 # Writes that a client may retry long after others came between are duplicates of any earlier event of their stream.
 # The others are commands that people repeat on purpose: duplicates of their stream's latest event only.
-COMMANDS: Final = frozenset({"FeedbackPatched", "FeedbackDeleted", "ProjectCreated"})
+COMMANDS: Final = frozenset({"FeedbackPatched", "FeedbackDeleted", "ProjectCreated", "RunReverted", "TraceErased"})
 
 
 def decode(kind: str, stream: bytes, payload: bytes) -> Event:
