@@ -1,6 +1,6 @@
 """The hashes that make a changed log visible.
 
-    event_id     = first 16 bytes of sha256(kind, stream, payload)
+    event_id     = first 16 bytes of sha256(version it repeats after, kind, stream, payload)
     payload_hash = sha256(salt | stored payload)
     leaf         = sha256(every column but payload, salt and event_id | the receipt's leaf)
     chain        = sha256(previous chain | leaf)
@@ -17,17 +17,16 @@ SALT_BYTES: Final = 16
 
 _EVENT_NUMBERS: Final = struct.Struct(">HQQqQHHQ").pack
 _RECEIPT_NUMBERS: Final = struct.Struct(">HQqQQQQQ").pack
+_VERSION: Final = struct.Struct(">Q").pack
 
 
-def event_id(kind: str, stream: bytes, payload: bytes, *, after_version: int | None = None) -> bytes:
-    """Sixteen bytes that are equal exactly when kind, stream and payload are.
+def event_id(kind: str, stream: bytes, payload: bytes, *, after_version: int = 0) -> bytes:
+    """Sixteen bytes that are equal exactly when kind, stream, payload and `after_version` are.
 
     A command that repeats an earlier one of its stream names the version it came after, so that it is a new event.
     """
-    digest = sha256(b"%s\0%s\0" % (kind.encode(), stream))
+    digest = sha256(b"".join((_VERSION(after_version), _sized(kind.encode()), _sized(stream))))
     digest.update(payload)
-    if after_version is not None:
-        digest.update(b"\0after %d" % after_version)
     return digest.digest()[:16]
 
 

@@ -10,8 +10,10 @@ never change; a better one gets a bit of its own.
 """
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -99,6 +101,7 @@ class Content:
     body: bytes
 
 
+_NONE: Final[Mapping[str, bytes]] = MappingProxyType({})
 _decode_offloaded = msgspec.json.Decoder(dict[str, Offloaded]).decode
 
 
@@ -107,7 +110,10 @@ def offloaded(contents: Raw) -> dict[str, Offloaded]:
     return _decode_offloaded(contents) if len(memoryview(contents)) else {}
 
 
-def offload(members: dict[str, bytes], moved: dict[str, Offloaded]) -> bytes:
-    """The payload that is left of an item when the fields in `moved` went to the content store."""
+def offload(members: dict[str, bytes], moved: dict[str, Offloaded], essences: Mapping[str, bytes] = _NONE) -> bytes:
+    """The payload that is left of an item when the fields in `moved` went to the content store.
+
+    `essences` stay in their place: small values of which readers learn the same.
+    """
     kept = {name: raw for name, raw in members.items() if name not in moved and name != CONTENTS_MEMBER}
-    return joined({**kept, CONTENTS_MEMBER: msgspec.json.encode(moved)})
+    return joined({**kept, **essences, CONTENTS_MEMBER: msgspec.json.encode(moved)})

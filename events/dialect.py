@@ -79,9 +79,17 @@ async def migrating(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield connection
 
 
-def open_writer(url: str) -> "Writer":
-    """A writer for the database that the URL names. Connects when it first begins a transaction."""
-    return SqliteWriter(make_url(url)) if is_sqlite(url) else PostgresWriter(make_url(url))
+def open_writer(
+    url: str, *, lock_patience_s: float = _LOCK_PATIENCE_S, statement_patience_s: float = _STATEMENT_PATIENCE_S
+) -> "Writer":
+    """A writer for the database that the URL names. Connects when it first begins a transaction.
+
+    `lock_patience_s` is how long it waits for SQLite's lock, or for PostgreSQL to accept a connection;
+    `statement_patience_s` how long for PostgreSQL to answer a statement, waiting for the head's lock included.
+    """
+    if is_sqlite(url):
+        return SqliteWriter(make_url(url), lock_patience_s=lock_patience_s)
+    return PostgresWriter(make_url(url), connect_patience_s=lock_patience_s, statement_patience_s=statement_patience_s)
 
 
 class Writer(ABC):
@@ -119,16 +127,24 @@ class Writer(ABC):
         """Run one statement."""
 
     @abstractmethod
+    async def execute_many(self, query: str, rows: Sequence[Row]) -> None:
+        """Run one statement once for each row of values."""
+
+    @abstractmethod
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Insert whole rows, values in the order of the table's columns."""
 
     @abstractmethod
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
-        """Insert whole rows in place of those with the same primary key."""
+        """Insert whole rows in place of those with the same primary key. Of several given with one, the last counts."""
 
     @abstractmethod
     async def delete(self, table: Table, keys: Sequence[Row]) -> None:
         """Delete rows by primary key."""
+
+    @abstractmethod
+    async def purge(self) -> bool:
+        """Have what was erased leave the files, outside a transaction; False when readers were in the way too long."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -163,21 +179,26 @@ class SqliteWriter(Writer):
     """Statements run in the event loop (a thread would cost more in lock hand-offs than they take); only the commit,
     which waits for the disk, runs in a thread."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, lock_patience_s: float) -> None:
         self._path = url.database or ":memory:"
+        self._lock_patience_s = lock_patience_s
         self._connection: sqlite3.Connection | None = None
 
     @property
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-            for pragma in _SQLITE_PRAGMAS:
-                connection.execute(pragma)
+            try:
+                for pragma in _SQLITE_PRAGMAS:
+                    connection.execute(pragma)
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
         return self._connection
 
     async def _begin(self) -> None:
-        give_up = time.monotonic() + _LOCK_PATIENCE_S
+        give_up = time.monotonic() + self._lock_patience_s
         while True:
             try:
                 self._open.execute("BEGIN IMMEDIATE")
@@ -192,8 +213,10 @@ class SqliteWriter(Writer):
 
     async def _rollback(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
+            try:
                 self._connection.execute("ROLLBACK")
+            except sqlite3.Error:  # Closing it rolls back what is still open.
+                await self.close()
 
     async def fetch(self, query: str, *values: object) -> list[Row]:
         return self._open.execute(query, values).fetchall()
@@ -211,6 +234,9 @@ class SqliteWriter(Writer):
     async def execute(self, query: str, *values: object) -> None:
         self._open.execute(query, values)
 
+    async def execute_many(self, query: str, rows: Sequence[Row]) -> None:
+        self._open.executemany(query, rows)
+
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         self._many("INSERT INTO", table, rows)
 
@@ -220,6 +246,17 @@ class SqliteWriter(Writer):
     async def delete(self, table: Table, keys: Sequence[Row]) -> None:
         matches = " AND ".join(f"{column.name} = ?" for column in table.primary_key)
         self._open.executemany(f"DELETE FROM {table.name} WHERE {matches}", keys)
+
+    async def purge(self) -> bool:
+        # Erased pages are zeroed in the main file only when the write-ahead log is copied back, and old copies of
+        # them stay in that log until it is cut.
+        give_up = time.monotonic() + _LOCK_PATIENCE_S
+        while time.monotonic() < give_up:
+            busy = await asyncio.to_thread(lambda: self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+            if not busy:
+                return True
+            await asyncio.sleep(_LOCK_PAUSE_S)
+        return False
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -238,6 +275,8 @@ class SqliteWriter(Writer):
             if "full" in str(error):
                 return Unavailable(f"the disk that holds {self._path} is full")
             return Unavailable(f"SQLite: {error}")
+        if type(error) is sqlite3.DatabaseError:  # The file is no database, or damaged.
+            return Unavailable(f"SQLite: {error}: {self._path}")
         if isinstance(error, (sqlite3.DatabaseError, OverflowError, UnicodeEncodeError)):
             return DataRefused(f"SQLite: {error}")
         return None
@@ -253,6 +292,11 @@ _POSTGRES_GONE: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,  # what a standby answers
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.PostgresSystemError,
     asyncpg.ObjectInUseError,
     asyncpg.LockNotAvailableError,
     asyncpg.CannotConnectNowError,
@@ -267,7 +311,9 @@ class PostgresWriter(Writer):
 
     for_update = " FOR UPDATE"
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, connect_patience_s: float, statement_patience_s: float) -> None:
+        self._connect_patience_s = connect_patience_s
+        self._statement_patience_s = statement_patience_s
         # As SQLAlchemy understands the URL, so that reads and writes reach the same server in the same way.
         self._address: Mapping[str, Any] = url.get_dialect()().create_connect_args(url)[1]
         self._connection: Any = None
@@ -277,12 +323,18 @@ class PostgresWriter(Writer):
         if self._connection is None or self._connection.is_closed():
             self._connection = await asyncpg.connect(
                 **self._address,
-                timeout=_LOCK_PATIENCE_S,
-                command_timeout=_STATEMENT_PATIENCE_S,
+                timeout=self._connect_patience_s,
+                command_timeout=self._statement_patience_s,
                 server_settings={"synchronous_commit": "on", "application_name": "agent-spy writer"},
             )
         self._transaction = self._connection.transaction()
-        await self._transaction.start()
+        try:
+            await self._transaction.start()
+        except BaseException:
+            # It may have begun all the same, and asyncpg would make the next transaction a savepoint in it, whose
+            # "commit" commits nothing.
+            self._abandon()
+            raise
 
     async def _commit(self) -> None:
         await self._transaction.commit()
@@ -290,9 +342,15 @@ class PostgresWriter(Writer):
     async def _rollback(self) -> None:
         try:
             await self._transaction.rollback()
-        except Exception:  # The connection is in doubt: the server rolls back what a closed one left open.
-            self._connection.terminate()
-            self._connection = None
+        except BaseException as error:
+            self._abandon()
+            if not isinstance(error, Exception):
+                raise
+
+    def _abandon(self) -> None:
+        """Close a connection that is in doubt. The server rolls back what it left open."""
+        self._connection.terminate()
+        self._connection = None
 
     async def fetch(self, query: str, *values: object) -> list[Row]:
         rows: list[Row] = await self._connection.fetch(query.replace("?", "$"), *values)
@@ -307,6 +365,9 @@ class PostgresWriter(Writer):
     async def execute(self, query: str, *values: object) -> None:
         await self._connection.execute(query.replace("?", "$"), *values)
 
+    async def execute_many(self, query: str, rows: Sequence[Row]) -> None:
+        await self._connection.executemany(query.replace("?", "$"), rows)
+
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
             names = [column.name for column in table.columns]
@@ -314,8 +375,9 @@ class PostgresWriter(Writer):
 
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
         places = [table.columns.keys().index(column.name) for column in table.primary_key]
-        await self.delete(table, [[row[place] for place in places] for row in rows])
-        await self.insert(table, rows)
+        by_key = {tuple(row[place] for place in places): row for row in rows}
+        await self.delete(table, list(by_key))
+        await self.insert(table, list(by_key.values()))
 
     async def delete(self, table: Table, keys: Sequence[Row]) -> None:
         if not keys:
@@ -329,9 +391,14 @@ class PostgresWriter(Writer):
             *_transposed(keys, len(columns)),
         )
 
+    async def purge(self) -> bool:
+        # What is erased is invisible at once, and leaves the files with the next vacuum of these tables.
+        await self._connection.execute("VACUUM events, runs, contents, receipts, quarantine, feedback")
+        return True
+
     async def close(self) -> None:
         if self._connection is not None:
-            await self._connection.close(timeout=_LOCK_PATIENCE_S)
+            await self._connection.close(timeout=self._connect_patience_s)
             self._connection = None
 
     def _translate(self, error: Exception) -> LogError | None:

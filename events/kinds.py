@@ -277,7 +277,9 @@ _DECODERS: Final[dict[str, Callable[[bytes, bytes], Event]]] = {
 
 # Writes that a client may retry long after others came between are duplicates of any earlier event of their stream.
 # The others are commands that people repeat on purpose: duplicates of their stream's latest event only.
-COMMANDS: Final = frozenset({"FeedbackPatched", "FeedbackDeleted", "ProjectCreated", "RunReverted", "TraceErased"})
+COMMANDS: Final = frozenset(
+    {"FeedbackPosted", "FeedbackPatched", "FeedbackDeleted", "ProjectCreated", "RunReverted", "TraceErased"}
+)
 
 
 def decode(kind: str, stream: bytes, payload: bytes) -> Event:

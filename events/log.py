@@ -7,10 +7,11 @@ one with a higher number, and a reader that had passed the higher one would neve
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,12 +19,12 @@ from events import chain, receipts
 from events.codec import Codec, Content, pack, unpack
 from events.dialect import Writer
 from events.errors import FoldVersionMismatch, SchemaMismatch
-from events.kinds import COMMANDS, Event, Unknown, decode
+from events.kinds import COMMANDS, UNSAID, Event, RunPatched, RunPosted, Unknown, decode
 from events.receipts import Counts, Origin
-from events.schema import SHARD, content_holders, contents, quarantine
+from events.schema import SHARD, column_text, content_holders, contents, quarantine
 from events.schema import events as events_table
 from events.schema import receipts as receipts_table
-from events.upcasters import schema_version, upcast
+from events.upcasters import UPCASTERS, Upcasters, schema_version, upcast
 
 _READ_ROWS: Final = 500
 _REASON_CHARS_MAX: Final = 1000
@@ -90,7 +91,9 @@ class RecordedEvent:
     payload: bytes
 
 
-Outcome = Literal["applied", "duplicate", "quarantined"]
+# What is erased is not revived: a late write to it is counted as quarantined, and nothing of it is kept.
+Outcome = Literal["applied", "duplicate", "quarantined", "erased"]
+ERASED_REASON: Final = "it belongs to a trace that was erased"
 
 
 @dataclass(slots=True)
@@ -145,13 +148,33 @@ async def lock_head(writer: Writer, *, fold_version: str, shard: int = SHARD) ->
     return head
 
 
-async def append(writer: Writer, head: Head, submissions: Sequence[Submission], *, now: int) -> Appended:
+StreamsOf = Callable[[NewEvent], Iterable[bytes]]
+
+
+def own_stream(event: NewEvent) -> Iterable[bytes]:
+    """The streams that an event belongs to, as far as the log itself can tell."""
+    return (event.stream,)
+
+
+async def append(
+    writer: Writer,
+    head: Head,
+    submissions: Sequence[Submission],
+    *,
+    now: int,
+    streams_of: StreamsOf = own_stream,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+    upcasters: Upcasters = UPCASTERS,
+) -> Appended:
     """Append what the submissions bring, move the head, and say what became of every item.
 
     The caller holds the transaction in which `head` was locked. Within a shard `recorded_at` (from `now`, microseconds)
-    never goes back. A duplicate is counted in its receipt and changes nothing else.
+    never goes back. A duplicate is counted in its receipt and changes nothing else. An event is refused when one of
+    the streams that `streams_of` gives for it was erased. `random_bytes` salts the receipts: given the same, the same
+    head, submissions and `now`, an append writes the same rows.
     """
-    placing = await _Placing.begin(writer, head, submissions, now=max(now, head.recorded_at))
+    placing = _Placing(head, now=max(now, head.recorded_at), random_bytes=random_bytes, upcasters=upcasters)
+    await placing.look_up(writer, submissions, streams_of)
     for submission in submissions:
         placing.place(submission)
     await placing.write(writer)
@@ -161,16 +184,19 @@ async def append(writer: Writer, head: Head, submissions: Sequence[Submission], 
 class _Placing:
     """Gives every new event of a group its place, and collects the rows to write."""
 
-    def __init__(self, head: Head, now: int, known: set[tuple[bytes, bytes]], versions: dict[bytes, int]) -> None:
+    def __init__(self, head: Head, *, now: int, random_bytes: Callable[[int], bytes], upcasters: Upcasters) -> None:
         self._shard = head.shard
         self._now = now
+        self._random_bytes = random_bytes
+        self._upcasters = upcasters
         self._position, self._chain = head.position, head.chain
         self._receipt_id, self._receipt_chain = head.receipt_id, head.receipt_chain
         self._quarantine_id = head.quarantine_id
         self._fold_version = head.fold_version
-        self._known = known
-        self._versions = versions
+        self._known: set[tuple[bytes, bytes]] = set()
+        self._versions: dict[bytes, int] = {}
         self._latest: dict[bytes, bytes | None] = {}
+        self._erased: set[int] = set()
         self._event_rows: list[Sequence[object]] = []
         self._receipt_rows: list[Sequence[object]] = []
         self._quarantine_rows: list[Sequence[object]] = []
@@ -178,31 +204,25 @@ class _Placing:
         self._holders: set[tuple[bytes, bytes]] = set()
         self.appended = Appended()
 
-    @classmethod
-    async def begin(cls, writer: Writer, head: Head, submissions: Sequence[Submission], *, now: int) -> "_Placing":
-        """Look up which of the events are there already, and how long their streams are."""
+    async def look_up(self, writer: Writer, submissions: Sequence[Submission], streams_of: StreamsOf) -> None:
+        """Look up which of the events are there already or erased, and how long their streams are."""
         new = [item for submission in submissions for item in submission.items if isinstance(item, NewEvent)]
-        commanded = {item.stream for item in new if item.kind in COMMANDS}
         known = await writer.lookup(
-            f"SELECT k.stream, k.event_id FROM k JOIN events e ON e.shard = {head.shard} "
+            f"SELECT k.stream, k.event_id FROM k JOIN events e ON e.shard = {self._shard} "
             "AND e.stream = k.stream AND e.event_id = k.event_id",
             {"stream": "bytea", "event_id": "bytea"},
             list({(item.stream, item.event_id) for item in new}),
         )
         versions = await writer.lookup(
-            f"SELECT k.stream, (SELECT max(e.version) FROM events e WHERE e.shard = {head.shard} "
+            f"SELECT k.stream, (SELECT max(e.version) FROM events e WHERE e.shard = {self._shard} "
             "AND e.stream = k.stream) FROM k",
             {"stream": "bytea"},
             [(stream,) for stream in {item.stream for item in new}],
         )
-        placing = cls(
-            head,
-            now,
-            {(bytes(stream), bytes(event_id)) for stream, event_id in known},
-            {bytes(stream): version or 0 for stream, version in versions},
-        )
-        await placing._find_latest(writer, commanded)
-        return placing
+        self._known = {(bytes(stream), bytes(event_id)) for stream, event_id in known}
+        self._versions = {bytes(stream): version or 0 for stream, version in versions}
+        await self._find_latest(writer, {item.stream for item in new if item.kind in COMMANDS})
+        await self._find_erased(writer, new, streams_of)
 
     async def _find_latest(self, writer: Writer, streams: set[bytes]) -> None:
         rows = await writer.lookup(
@@ -213,6 +233,19 @@ class _Placing:
         )
         self._latest = {bytes(stream): event_id and bytes(event_id) for stream, event_id in rows}
 
+    async def _find_erased(self, writer: Writer, new: Sequence[NewEvent], streams_of: StreamsOf) -> None:
+        if not await writer.fetch("SELECT 1 FROM erased LIMIT 1"):
+            return
+        belonging = {id(item): tuple(streams_of(item)) for item in new}
+        streams = {stream for of_one in belonging.values() for stream in of_one}
+        rows = await writer.lookup(
+            f"SELECT k.stream FROM k JOIN erased e ON e.shard = {self._shard} AND e.stream = k.stream",
+            {"stream": "bytea"},
+            [(stream,) for stream in streams],
+        )
+        gone = {bytes(row[0]) for row in rows}
+        self._erased = {key for key, of_one in belonging.items() if not gone.isdisjoint(of_one)}
+
     def place(self, submission: Submission) -> None:
         """Place the items of one request under one receipt."""
         outcomes: list[Outcome] = []
@@ -220,6 +253,8 @@ class _Placing:
         for item in submission.items:
             if isinstance(item, Refused):
                 outcomes.append("quarantined")
+            elif id(item) in self._erased:
+                outcomes.append("erased")
             elif (new := self._take(item)) is None:
                 outcomes.append("duplicate")
             else:
@@ -228,9 +263,11 @@ class _Placing:
         leaf = self._write_receipt(submission.origin, outcomes)
         for new in placed:
             self._write_event(new, leaf)
-        for item in submission.items:
+        for item, outcome in zip(submission.items, outcomes, strict=True):
             if isinstance(item, Refused):
                 self._write_refused(item)
+            elif outcome == "erased":
+                self._write_refused(Refused(item.kind, ERASED_REASON, b""))
         self.appended.outcomes.append(outcomes)
 
     def _take(self, item: NewEvent) -> "_Placed | None":
@@ -244,14 +281,14 @@ class _Placing:
         return _Placed(item, event_id, self._versions[item.stream])
 
     def _id_unless_duplicate(self, item: NewEvent) -> bytes | None:
-        if (item.stream, item.event_id) not in self._known:
-            return item.event_id
+        is_known = (item.stream, item.event_id) in self._known
         if item.kind not in COMMANDS:
-            return None
+            return None if is_known else item.event_id
         version = self._versions[item.stream]
-        if self._latest.get(item.stream) in (item.event_id, _repeated_id(item, version - 1)):
+        latest = self._latest.get(item.stream)
+        if latest is not None and latest in (item.event_id, _repeated_id(item, version - 1)):
             return None
-        return _repeated_id(item, version)
+        return _repeated_id(item, version) if is_known else item.event_id
 
     def _write_receipt(self, origin: Origin, outcomes: Sequence[Outcome]) -> bytes:
         self._receipt_id += 1
@@ -259,14 +296,17 @@ class _Placing:
             received=len(outcomes),
             applied=outcomes.count("applied"),
             duplicate=outcomes.count("duplicate"),
-            quarantined=outcomes.count("quarantined"),
+            quarantined=outcomes.count("quarantined") + outcomes.count("erased"),
         )
+        if "erased" in outcomes:  # Nothing is to be kept by which a guess at what came late could be confirmed.
+            origin = replace(origin, content_hash=b"")
         recorded = receipts.record(
             origin,
             counts,
             shard=self._shard,
             receipt_id=self._receipt_id,
             received_at=self._now,
+            salt=self._random_bytes(chain.SALT_BYTES),
             previous_chain=self._receipt_chain,
         )
         self._receipt_chain = recorded.chain
@@ -276,7 +316,7 @@ class _Placing:
     def _write_event(self, placed: "_Placed", receipt_leaf: bytes) -> None:
         item, version = placed.item, placed.version
         self._position += 1
-        number = schema_version(item.kind)
+        number = schema_version(item.kind, self._upcasters)
         leaf = chain.event_leaf(
             shard=self._shard,
             position=self._position,
@@ -321,7 +361,8 @@ class _Placing:
         self._quarantine_rows.append(
             (
                 *(self._shard, self._quarantine_id, self._receipt_id, self._now),
-                *(_text(item.source), _text(item.reason), int(codec), len(item.raw), raw),
+                *(column_text(item.source, _REASON_CHARS_MAX), column_text(item.reason, _REASON_CHARS_MAX)),
+                *(int(codec), len(item.raw), raw),
             )
         )
 
@@ -364,11 +405,6 @@ def _repeated_id(item: NewEvent, after_version: int) -> bytes:
     return chain.event_id(item.kind, item.stream, item.payload, after_version=after_version)
 
 
-def _text(text: str) -> str:
-    """What a TEXT column takes: no U+0000, no lone surrogates, not endless."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:_REASON_CHARS_MAX]
-
-
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 _READ_COLUMNS: Final = (
@@ -384,18 +420,31 @@ _READ_COLUMNS: Final = (
 )
 
 
-async def read_stream(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> list[RecordedEvent]:
-    """All events of one stream, in order. Those whose payload was erased read as `Unknown`."""
+async def read_stream(
+    connection: AsyncConnection, stream: bytes, *, shard: int = SHARD, upcasters: Upcasters = UPCASTERS
+) -> list[RecordedEvent]:
+    """All events of one stream, in order, as of the current schema versions.
+
+    As with every way to read here, an event reads as `Unknown` when its payload was erased, and when a newer program
+    wrote it: with a kind, or a schema version of a kind, that is not known yet.
+    """
     query = (
         select(*_READ_COLUMNS)
         .where(events_table.c.shard == shard, events_table.c.stream == stream)
         .order_by(events_table.c.version)
     )
-    return [_recorded(row) for row in await connection.execute(query)]
+    return [_recorded(row, upcasters) for row in await connection.execute(query)]
+
+
+async def read_stream_written(writer: Writer, stream: bytes, *, shard: int = SHARD) -> list[RecordedEvent]:
+    """The same within a writer's transaction, what it has just appended included."""
+    names = ", ".join(column.name for column in _READ_COLUMNS)
+    query = f"SELECT {names} FROM events WHERE shard = ?1 AND stream = ?2 ORDER BY version"
+    return [_recorded(_ReadRow(*row), UPCASTERS) for row in await writer.fetch(query, shard, stream)]
 
 
 async def read_streams(
-    connection: AsyncConnection, streams: Sequence[bytes], *, shard: int = SHARD
+    connection: AsyncConnection, streams: Sequence[bytes], *, shard: int = SHARD, upcasters: Upcasters = UPCASTERS
 ) -> dict[bytes, list[RecordedEvent]]:
     """All events of several streams, each in order."""
     query = (
@@ -405,12 +454,17 @@ async def read_streams(
     )
     found: dict[bytes, list[RecordedEvent]] = {stream: [] for stream in streams}
     for row in await connection.execute(query):
-        found[bytes(row.stream)].append(_recorded(row))
+        found[bytes(row.stream)].append(_recorded(row, upcasters))
     return found
 
 
 async def read_at(
-    connection: AsyncConnection, positions: Sequence[int], *, bytes_max: int, shard: int = SHARD
+    connection: AsyncConnection,
+    positions: Sequence[int],
+    *,
+    bytes_max: int,
+    shard: int = SHARD,
+    upcasters: Upcasters = UPCASTERS,
 ) -> dict[int, RecordedEvent]:
     """The events at these positions, by position: in the order given, as many as `bytes_max` of payload allow."""
     query = select(events_table.c.position, events_table.c.payload_size).where(
@@ -420,11 +474,16 @@ async def read_at(
     sums = itertools.accumulate(sizes.get(position, 0) for position in positions)
     within = [position for position, size in zip(positions, sums, strict=True) if size <= bytes_max]
     read = select(*_READ_COLUMNS).where(events_table.c.shard == shard, events_table.c.position.in_(within))
-    return {row.position: _recorded(row) for row in await connection.execute(read)}
+    return {row.position: _recorded(row, upcasters) for row in await connection.execute(read)}
 
 
 async def read_all(
-    connection: AsyncConnection, *, after: int = 0, upto: int | None = None, shard: int = SHARD
+    connection: AsyncConnection,
+    *,
+    after: int = 0,
+    upto: int | None = None,
+    shard: int = SHARD,
+    upcasters: Upcasters = UPCASTERS,
 ) -> AsyncIterator[list[RecordedEvent]]:
     """The log after a position, in order, in slices; a slice is one query."""
     while True:
@@ -436,17 +495,42 @@ async def read_all(
         )
         if upto is not None:
             query = query.where(events_table.c.position <= upto)
-        events = [_recorded(row) for row in await connection.execute(query)]
+        events = [_recorded(row, upcasters) for row in await connection.execute(query)]
         if not events:
             return
         yield events
         after = events[-1].position
 
 
-def _recorded(row: Any) -> RecordedEvent:
+def _as_sealed(body: Event, codec: int) -> Event:
+    """The event without what a client may have sent under our own name: only the codec says that it is ours."""
+    match body:
+        case RunPosted(fields=fields) | RunPatched(fields=fields) if not codec & Codec.OFFLOADED:
+            if len(memoryview(fields.contents)):
+                return replace(body, fields=msgspec.structs.replace(fields, contents=UNSAID))
+    return body
+
+
+class _ReadRow(NamedTuple):
+    """A row of `_READ_COLUMNS`, as a writer gives it."""
+
+    position: int
+    stream: bytes
+    version: int
+    kind: str
+    recorded_at: int
+    receipt_id: int
+    schema_version: int
+    codec: int
+    payload: bytes | None
+
+
+def _recorded(row: Any, upcasters: Upcasters) -> RecordedEvent:
     stream = bytes(row.stream)
     payload, body = b"", cast(Event, Unknown(row.kind))
     if row.payload is not None:
-        payload = upcast(row.kind, row.schema_version, unpack(row.codec, bytes(row.payload)))
-        body = decode(row.kind, stream, payload)
+        payload = unpack(row.codec, bytes(row.payload))
+        if row.schema_version <= schema_version(row.kind, upcasters):
+            payload = upcast(row.kind, row.schema_version, payload, upcasters)
+            body = _as_sealed(decode(row.kind, stream, payload), row.codec)
     return RecordedEvent(row.position, stream, row.version, row.kind, row.recorded_at, row.receipt_id, body, payload)

@@ -1,12 +1,12 @@
 """Receipts: what one ingest request brought, when and from whom. Numbered and chained like events."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from events import chain
+from events.schema import column_text
 
 _TEXT_CHARS_MAX: Final = 500
 
@@ -46,13 +46,19 @@ class RecordedReceipt:
 
 
 def record(
-    origin: Origin, counts: Counts, *, shard: int, receipt_id: int, received_at: int, previous_chain: bytes
+    origin: Origin,
+    counts: Counts,
+    *,
+    shard: int,
+    receipt_id: int,
+    received_at: int,
+    salt: bytes,
+    previous_chain: bytes,
 ) -> RecordedReceipt:
     """Number and chain a receipt. The hash of the request's bytes is salted into the chain so that it can be erased."""
-    salt = os.urandom(chain.SALT_BYTES)
     commitment = sha256(salt + origin.content_hash).digest()
     texts = tuple(
-        _column_text(text)
+        None if text is None else column_text(text, _TEXT_CHARS_MAX)
         for text in (
             origin.endpoint,
             origin.request_id,
@@ -78,8 +84,3 @@ def record(
         *(origin.content_size, origin.content_hash, salt, commitment, link),
     )
     return RecordedReceipt(receipt_id, leaf, link, row)
-
-
-def _column_text(text: str | None) -> str | None:
-    """PostgreSQL takes no U+0000, and a header can be long."""
-    return None if text is None else text.replace("\0", "\ufffd")[:_TEXT_CHARS_MAX]

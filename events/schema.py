@@ -4,6 +4,7 @@ Times are integer microseconds since 1970 UTC, ids 16 raw bytes, hashes 32. Ever
 No table has a foreign key or a sequence: the holder of the head row numbers everything itself (design.md §3).
 """
 
+import re
 from typing import Final
 
 from sqlalchemy import (
@@ -122,6 +123,14 @@ content_holders: Final = Table(
     Index("content_holders_hash", "shard", "hash"),
 )
 
+erased: Final = Table(
+    "erased",
+    metadata,
+    Column("shard", SmallInteger, nullable=False),
+    Column("stream", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("shard", "stream", name="erased_pk"),
+)
+
 instance: Final = Table(
     "instance",
     metadata,
@@ -131,3 +140,10 @@ instance: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("shard", name="instance_pk"),
 )
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def column_text(text: str, chars_max: int) -> str:
+    """What a TEXT column of either database takes: no U+0000, no lone surrogates (both become U+FFFD), not endless."""
+    return _UNSTORABLE.sub("\ufffd", text[:chars_max])

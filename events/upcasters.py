@@ -1,43 +1,44 @@
 """Old events, read as if they had been written today.
 
-A stored body is never rewritten. When the shape of a kind changes, its number in `SCHEMA_VERSIONS` goes up by one and
-an upcaster from the old number to the next is added here; reading applies them one after the other. An upcaster is
-pure: the members of the old payload in, the members of the next version out.
+A stored body is never rewritten. When the shape of a kind changes, an upcaster from its newest schema version to the
+next is added at the end of its entry in `UPCASTERS`; reading applies them one after the other. An upcaster is pure: the
+members of the old payload in, the members of the next version out.
+
+A kind's schema version is one more than it has upcasters, so none can be missing in between.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from events.jsontext import dumps, split_object
 
 Members = dict[str, bytes]
 Upcaster = Callable[[Members], Members]
+Upcasters = Mapping[str, Sequence[Upcaster]]
 
 SCHEMA_VERSION_FIRST: Final = 1
-# The kinds whose shape has changed since the first release, with their current number.
-SCHEMA_VERSIONS: Final[Mapping[str, int]] = {}
-UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
+UPCASTERS: Final[Upcasters] = {}
+"""By kind: the upcaster from schema version 1 to 2, the one from 2 to 3, and so on."""
 
 
-def schema_version(kind: str, versions: Mapping[str, int] = SCHEMA_VERSIONS) -> int:
+def schema_version(kind: str, upcasters: Upcasters = UPCASTERS) -> int:
     """The schema version that an event of this kind is written with today."""
-    return versions.get(kind, SCHEMA_VERSION_FIRST)
+    return SCHEMA_VERSION_FIRST + len(upcasters.get(kind, ()))
 
 
-def upcast(
-    kind: str,
-    version: int,
-    payload: bytes,
-    *,
-    versions: Mapping[str, int] = SCHEMA_VERSIONS,
-    upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
-) -> bytes:
-    """Bring a payload of an old schema version to the current one. Raises `KeyError` when a step is missing."""
-    if version >= schema_version(kind, versions):
+def upcast(kind: str, version: int, payload: bytes, upcasters: Upcasters = UPCASTERS) -> bytes:
+    """Bring a payload of an old schema version to the current one; one of the current version comes back as it is.
+
+    Raises `ValueError` for a version that the kind never had, such as that of a newer program.
+    """
+    current = schema_version(kind, upcasters)
+    if version == current:
         return payload
+    if not SCHEMA_VERSION_FIRST <= version <= current:
+        raise ValueError(f"{kind} has schema versions {SCHEMA_VERSION_FIRST} to {current}, not {version}")
     members = split_object(payload)
-    for step in range(version, schema_version(kind, versions)):
-        members = upcasters[kind, step](members)
+    for upcaster in upcasters[kind][version - SCHEMA_VERSION_FIRST :]:
+        members = upcaster(members)
     return joined(members)
 
 

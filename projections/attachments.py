@@ -57,6 +57,12 @@ async def apply(writer: Writer, events: Sequence[RecordedEvent], *, shard: int) 
     await writer.replace(attachments, rows)
 
 
+async def renew(writer: Writer, run_ids: Sequence[bytes], events: Sequence[RecordedEvent], *, shard: int) -> None:
+    """Make the stored attachments of these runs those that the events leave, and no others."""
+    await writer.execute_many(f"DELETE FROM attachments WHERE shard = {shard} AND run_id = ?1", [(i,) for i in run_ids])
+    await apply(writer, events, shard=shard)
+
+
 async def of_runs(
     connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD
 ) -> dict[bytes, list[Attachment]]:

@@ -14,18 +14,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.dialect import Row, Writer
 from events.ids import parse_id
 from events.jsontext import clean
-from events.kinds import FeedbackDeleted, FeedbackPatched, FeedbackPosted
+from events.kinds import FeedbackDeleted, FeedbackPatched, FeedbackPosted, TraceErased, feedback_stream
 from events.log import RecordedEvent
 from events.schema import SHARD, metadata
 from projections.runs import column_text, read_text
 
 KEY_CHARS_MAX: Final = 255
 
-# The members that the row keeps as clean JSON text, in the order of their bits in `patched`.
+# The members that say what the feedback is about: null clears none of them.
+SUBJECTS: Final = ("run_id", "trace_id", "key")
+# The members that the row keeps as clean JSON text.
 MEMBERS: Final = (
     *("score", "value", "comment", "correction", "feedback_source", "feedback_config", "feedback_group_id"),
     *("comparative_experiment_id", "session_id", "start_time", "created_at", "modified_at", "extra", "error"),
 )
+_BITS: Final = {name: 1 << place for place, name in enumerate((*MEMBERS, *SUBJECTS))}
 
 feedback: Final = Table(
     "feedback",
@@ -47,7 +50,10 @@ UNDUMPED: Final = frozenset({"first_recorded_at", "last_recorded_at"})
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """One feedback. `members` maps names of `MEMBERS` to clean JSON text; times are record times in µs."""
+    """One feedback. `members` maps names of `MEMBERS` to clean JSON text; times are record times in µs.
+
+    `patched` has a bit for each member that a PATCH has said: those of `MEMBERS`, then those of `SUBJECTS`.
+    """
 
     id: bytes
     run_id: bytes | None
@@ -77,38 +83,35 @@ def _begin(id_: bytes, event: RecordedEvent) -> Feedback:
 
 
 def _taken(state: Feedback, said: Mapping[str, bytes], event: RecordedEvent, *, patching: bool) -> Feedback:
-    members, patched = dict(state.members), state.patched
-    for place, name in enumerate(MEMBERS):
-        if name not in said or (not patching and patched >> place & 1):
-            continue
-        if patching:
-            patched |= 1 << place
-        if said[name] == b"null":
-            members.pop(name, None)
-        else:
-            members[name] = clean(said[name]).decode()
+    told = {name: said[name] for name in MEMBERS if name in said}
+    subjects: dict[str, Any] = {name: value for name in SUBJECTS if (value := _subject(name, said))}
+    if not patching:
+        told = {name: raw for name, raw in told.items() if not state.patched & _BITS[name]}
+        subjects = {name: value for name, value in subjects.items() if not state.patched & _BITS[name]}
+    members = {name: text for name, text in state.members.items() if name not in told}
+    members |= {name: clean(raw).decode() for name, raw in told.items() if raw != b"null"}
+    patched = sum(_BITS[name] for name in (*told, *subjects)) if patching else 0
     return replace(
         state,
-        run_id=_id(said, "run_id") or state.run_id,
-        trace_id=_id(said, "trace_id") or state.trace_id,
-        key=_key(said) or state.key,
+        **subjects,
         members=members,
-        patched=patched,
+        patched=state.patched | patched,
         last_recorded_at=event.recorded_at,
     )
 
 
-def _id(said: Mapping[str, bytes], name: str) -> bytes | None:
-    return parse_id(read_text(said[name])) if name in said else None
-
-
-def _key(said: Mapping[str, bytes]) -> str:
-    raw = said.get("key", b"null")
-    return "" if raw == b"null" else column_text(read_text(raw), KEY_CHARS_MAX)
+def _subject(name: str, said: Mapping[str, bytes]) -> bytes | str | None:
+    """An id or the key, when it is said and can be read."""
+    raw = said.get(name, b"null")
+    if raw == b"null":
+        return None
+    return column_text(read_text(raw), KEY_CHARS_MAX) if name == "key" else parse_id(read_text(raw))
 
 
 async def apply(writer: Writer, events: Sequence[RecordedEvent], *, shard: int) -> None:
     """Fold the events into the stored feedback, within the writer's transaction."""
+    erased = [(shard, id_) for event in events if isinstance(event.body, TraceErased) for id_ in _erased(event.body)]
+    await writer.delete(feedback, erased)
     kinds = (FeedbackPosted, FeedbackPatched, FeedbackDeleted)
     told = [event for event in events if isinstance(event.body, kinds)]
     if not told:
@@ -119,6 +122,10 @@ async def apply(writer: Writer, events: Sequence[RecordedEvent], *, shard: int) 
         after[event.stream[1:]] = fold(after.get(event.stream[1:]), event)
     await writer.replace(feedback, [_row(shard, state) for state in after.values() if state is not None])
     await writer.delete(feedback, [(shard, id_) for id_, state in after.items() if state is None and id_ in before])
+
+
+def _erased(erasure: TraceErased) -> list[bytes]:
+    return [stream[1:] for stream in erasure.streams if stream == feedback_stream(stream[1:])]
 
 
 async def _load(writer: Writer, ids: Iterable[bytes], shard: int) -> dict[bytes, Feedback]:

@@ -12,8 +12,9 @@ own. Three facts about them do not follow from one run's events alone and are ke
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Final
 
 from events.dialect import Writer
 from projections import runs
@@ -24,15 +25,18 @@ from projections.runs import RunState
 class Change:
     """Rows of `runs` before and after: those that a group of events touches, directly or through the hierarchy.
 
-    `before` also holds rows that were looked at and not changed.
+    `before` also holds rows that were looked at and not changed. Those in `gone` are no more.
     """
 
     shard: int
     before: dict[bytes, RunState] = field(default_factory=dict)
     after: dict[bytes, RunState] = field(default_factory=dict)
+    gone: set[bytes] = field(default_factory=set)
 
     def now(self, run_id: bytes) -> RunState | None:
         """The newest known state of a run; None for a placeholder and for a run not looked at."""
+        if run_id in self.gone:
+            return None
         state = self.after.get(run_id) or self.before.get(run_id)
         return None if state is None or state.is_placeholder else state
 
@@ -44,112 +48,87 @@ class Change:
 
 
 async def resolve_traces(writer: Writer, change: Change) -> None:
-    """Give every touched run of an inferred trace, and every run below one whose trace changed, its trace."""
-    inferred = [state for state in change.after.values() if state.is_trace_inferred]
-    await change.look_at(writer, (state.parent_run_id for state in inferred if state.parent_run_id))
-    for state in inferred:
-        trace, is_cycle = _trace_above(change, state)
-        if is_cycle or _has_new_parent(change, state):
-            trace = await _trace_of_cycle(writer, change, state) or trace
-        _set_trace(change, state, trace)
-    await _move_descendants(writer, change)
+    """Give every run whose trace nobody named, and whose place or whose ancestors' places changed, its trace."""
+    placed = [state for state in change.after.values() if _is_placed_anew(change, state)]
+    affected = {state.id for state in placed} | await _below(writer, change.shard, [state.id for state in placed])
+    await change.look_at(writer, affected)
+    await change.look_at(writer, _parents(change, affected))
+    found: dict[bytes, bytes] = {}
+    for run_id in affected:
+        _find_trace(change, run_id, affected, found)
+    for run_id, trace in found.items():
+        _set_trace(change, run_id, trace)
 
 
-def _trace_above(change: Change, state: RunState) -> tuple[bytes, bool]:
-    """The trace found by following parents, and whether the way led back to where it had been.
+def _is_placed_anew(change: Change, state: RunState) -> bool:
+    """Whether the run is new, or what its trace follows from has changed: its parent, or the trace that was said."""
+    before = change.before.get(state.id)
+    return before is None or bool(before.is_placeholder) or _place(before) != _place(state)
 
-    A stored run that is not touched knows its trace, so the walk goes through touched runs only.
+
+def _place(state: RunState) -> tuple[int, bytes | None]:
+    return state.is_trace_inferred, state.parent_run_id if state.is_trace_inferred else state.trace_id
+
+
+async def _below(writer: Writer, shard: int, ids: Sequence[bytes]) -> set[bytes]:
+    """The stored runs below these whose traces follow from theirs."""
+    rows = await writer.lookup(
+        f"SELECT below.id FROM (WITH RECURSIVE below(id) AS ({_CHILDREN.format(above='k', shard=shard)} "
+        f"UNION {_CHILDREN.format(above='below', shard=shard)}) SELECT id FROM below) AS below",
+        {"id": "bytea"},
+        [(id_,) for id_ in ids],
+    )
+    return {bytes(row[0]) for row in rows}
+
+
+_CHILDREN: Final = (
+    "SELECT r.id FROM {above} JOIN runs r ON r.shard = {shard} AND r.parent_run_id = {above}.id "
+    "AND r.is_trace_inferred = 1"
+)
+
+
+def _parents(change: Change, ids: Iterable[bytes]) -> Iterator[bytes]:
+    for id_ in ids:
+        state = change.now(id_)
+        if state is not None and state.is_trace_inferred and state.parent_run_id is not None:
+            yield state.parent_run_id
+
+
+def _find_trace(change: Change, run_id: bytes, affected: Set[bytes], found: dict[bytes, bytes]) -> None:
+    """Follow parents to the first run whose trace is known, and note the trace for every run on the way.
+
+    Stored runs that are not affected know theirs. A way that leads back into itself ends in a cycle.
     """
-    seen = {state.id}
-    while state.is_trace_inferred:
-        if state.parent_run_id is None or state.parent_run_id == state.id:
-            return state.id, False
-        if state.parent_run_id in seen:
-            return state.id, True
-        above = change.now(state.parent_run_id)
-        if above is None:
-            return state.parent_run_id, False
-        if above.id not in change.after:
-            if above.trace_id in seen:
-                return above.trace_id, True
-            if above.trace_id not in change.after:
-                return above.trace_id, False
-            above = change.after[above.trace_id]
-        seen.add(above.id)
-        state = above
-    return state.trace_id, False
+    way: dict[bytes, int] = {}
+    trace: bytes | None = None
+    at = run_id
+    while trace is None:
+        state = change.now(at)
+        if state is None:
+            trace = at  # Nobody told of this parent: until then the trace goes by its id.
+        elif at in way:
+            trace = min(list(way)[way[at] :])
+        elif at in found:
+            trace = found[at]
+        elif at not in affected or not state.is_trace_inferred:
+            trace = state.trace_id
+        else:
+            way[at] = len(way)
+            if state.parent_run_id is None or state.parent_run_id == at:
+                trace = at
+            else:
+                at = state.parent_run_id
+    found.update(dict.fromkeys(way, trace))
 
 
-def _has_new_parent(change: Change, state: RunState) -> bool:
-    """Whether a run that was stored under one parent now names another, maybe one below itself."""
-    before = change.before.get(state.id)
-    return before is not None and not before.is_placeholder and before.parent_run_id != state.parent_run_id
-
-
-async def _trace_of_cycle(writer: Writer, change: Change, state: RunState) -> bytes | None:
-    """Walk up run by run. When the way closes, its cycle's trace is the smallest id in it; else there is none."""
-    path = [state]
-    places = {state.id: 0}
-    while True:
-        last = path[-1]
-        if not last.is_trace_inferred or last.parent_run_id is None or last.parent_run_id == last.id:
-            return None
-        if last.parent_run_id in places:
-            members = path[places[last.parent_run_id] :]
-            break
-        await change.look_at(writer, [last.parent_run_id])
-        above = change.now(last.parent_run_id)
-        if above is None:
-            return None
-        places[above.id] = len(path)
-        path.append(above)
-    trace = min(member.id for member in members)
-    for member in members:
-        _set_trace(change, member, trace)
-    return trace
-
-
-async def _move_descendants(writer: Writer, change: Change) -> None:
-    """Runs below that were waiting for a parent, or whose ancestors moved to another trace, follow."""
-    moved = {state.id for state in change.after.values() if _has_moved(change, state)}
-    while moved:
-        rows = await writer.lookup(
-            f"SELECT r.id FROM k JOIN runs r ON r.shard = {change.shard} AND r.parent_run_id = k.id "
-            "AND r.is_trace_inferred = 1",
-            {"id": "bytea"},
-            [(id_,) for id_ in moved],
-        )
-        children = {bytes(row[0]) for row in rows}
-        children |= {state.id for state in change.after.values() if state.parent_run_id in moved}
-        await change.look_at(writer, children)
-        moved = {child_id for child_id in children if _follows(change, child_id)}
-
-
-def _follows(change: Change, child_id: bytes) -> bool:
-    """Move a run of an inferred trace to its parent's trace; False when it is there already."""
-    child = change.now(child_id)
-    if child is None or not child.is_trace_inferred or child.parent_run_id in (None, child_id):
-        return False
-    parent = change.now(child.parent_run_id or b"")
-    if parent is None or parent.trace_id == child.trace_id:
-        return False
-    _set_trace(change, child, parent.trace_id)
-    return True
-
-
-def _set_trace(change: Change, state: RunState, trace_id: bytes) -> None:
-    if state.trace_id == trace_id and state.is_root == (trace_id == state.id):
+def _set_trace(change: Change, run_id: bytes, trace_id: bytes) -> None:
+    state = change.now(run_id)
+    if state is None or (state.trace_id == trace_id and state.is_root == (trace_id == run_id)):
         return
-    if state.id not in change.after:
-        state = copy.copy(state)
-        change.after[state.id] = state
+    if run_id not in change.after:
+        state = change.after[run_id] = copy.copy(state)
     state.trace_id = trace_id
-    state.is_root = int(trace_id == state.id)
-
-
-def _has_moved(change: Change, state: RunState) -> bool:
-    before = change.before.get(state.id)
-    return before is None or bool(before.is_placeholder) or before.trace_id != state.trace_id
+    state.is_root = int(trace_id == run_id)
 
 
 async def settle_placeholders(writer: Writer, change: Change) -> list[tuple[RunState | None, RunState | None]]:
@@ -159,12 +138,13 @@ async def settle_placeholders(writer: Writer, change: Change) -> list[tuple[RunS
     """
     traces = {state.trace_id for state in change.after.values() if not state.is_root}
     traces |= {old.trace_id for id_, old in change.before.items() if id_ in change.after and not old.is_root}
+    traces |= {change.before[id_].trace_id for id_ in change.gone}
     await change.look_at(writer, traces)
     rootless = sorted(trace for trace in traces if change.now(trace) is None)
     firsts = await _first_runs(writer, change, rootless)
     turns: list[tuple[RunState | None, RunState | None]] = []
     for trace in rootless:
-        before, first = change.before.get(trace), firsts.get(trace)
+        before, first = None if trace in change.gone else change.before.get(trace), firsts.get(trace)
         after = None if first is None else _placeholder(trace, first)
         if (before is None and after is None) or (before and after and runs.as_row(before) == runs.as_row(after)):
             continue

@@ -41,8 +41,11 @@ _SEARCH_CHARS_MAX: Final = 500
 
 
 def folded(text: str) -> str:
-    """The form in which texts are compared without regard to case, in any script and on both databases."""
-    return text.casefold()
+    """The form in which texts are compared without regard to case, in any script and on both databases.
+
+    The Turkish dotted capital I is taken for an I: who looks for `istanbul` means that city.
+    """
+    return text.casefold().replace("i\u0307", "i")
 
 
 def matches(search: str) -> ColumnElement[bool]:

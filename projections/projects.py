@@ -1,7 +1,12 @@
-"""The projects: every name that a run or a client gave to one. LangSmith's API calls them sessions."""
+"""The projects: those that have runs, and those that someone created. LangSmith's API calls them sessions.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+A project is there while a run is in it, or because it was created. That follows from the runs as they are now, and so
+does not depend on the order in which they came or on runs that are gone.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, PrimaryKeyConstraint, SmallInteger, Table, Text, select
@@ -12,7 +17,7 @@ from events.ids import format_id
 from events.kinds import ProjectCreated, RunPatched, RunPosted
 from events.log import RecordedEvent
 from events.schema import SHARD, metadata
-from projections.runs import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, NAME_CHARS_MAX, column_text, project_named
+from projections.runs import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, NAME_CHARS_MAX, Turn, column_text, project_named
 
 projects: Final = Table(
     "projects",
@@ -20,6 +25,9 @@ projects: Final = Table(
     Column("shard", SmallInteger, nullable=False),
     Column("id", LargeBinary, nullable=False),
     Column("name", Text, nullable=False),
+    Column("runs", BigInteger, nullable=False),
+    # 1 when someone created it, so that it stays without runs.
+    Column("is_created", SmallInteger, nullable=False),
     Column("first_recorded_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("shard", "id", name="projects_pk"),
     Index("projects_name", "shard", "name"),
@@ -29,23 +37,51 @@ UNDUMPED: Final = frozenset({"first_recorded_at"})
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project: its id, its name, and when the log first heard of it (µs)."""
+    """A project: its id and name, how many runs are in it, and when the log first heard of it (µs)."""
 
     id: bytes
     name: str
+    runs: int
+    is_created: int
     first_recorded_at: int
 
 
-def fold(known: Iterable[Project], events: Iterable[RecordedEvent]) -> dict[bytes, Project]:
-    """The projects after the events. One that is only known by its id goes by that id until it gets a name."""
-    folded = {project.id: project for project in known}
+_COLUMNS: Final = tuple(field.name for field in fields(Project))
+_SELECTED: Final = ", ".join(f"p.{name}" for name in _COLUMNS)
+
+
+def fold(
+    known: Mapping[bytes, Project], turns: Iterable[Turn], events: Iterable[RecordedEvent]
+) -> dict[bytes, Project | None]:
+    """The projects that change, as they are then; None for one that is no more.
+
+    `events` are those that the turns rest on, and give the names. A project that nobody named goes by its id.
+    """
+    counts: Counter[bytes] = Counter()
+    heard_at: dict[bytes, int] = {}
+    for old, new in turns:
+        if old is not None and not old.is_placeholder:
+            counts[old.project_id] -= 1
+        if new is not None and not new.is_placeholder:
+            counts[new.project_id] += 1
+            heard_at[new.project_id] = new.last_recorded_at
+    names = {DEFAULT_PROJECT_ID: DEFAULT_PROJECT}
+    created: set[bytes] = set()
     for event in events:
-        for id_, name in _named(event):
-            before = folded.get(id_)
-            if before is None:
-                folded[id_] = Project(id_, name or format_id(id_), event.recorded_at)
-            elif name is not None and name != before.name:
-                folded[id_] = Project(id_, name, before.first_recorded_at)
+        names.update((id_, name) for id_, name in _named(event) if name is not None)
+        if isinstance(event.body, ProjectCreated):
+            created.add(event.body.project_id)
+            heard_at[event.body.project_id] = event.recorded_at
+    folded: dict[bytes, Project | None] = {}
+    for id_ in created | {id_ for id_, change in counts.items() if change}:
+        before = known.get(id_) or Project(id_, format_id(id_), 0, 0, heard_at.get(id_, 0))
+        is_created = int(before.is_created or id_ in created)
+        after = replace(
+            before, name=names.get(id_, before.name), runs=before.runs + counts[id_], is_created=is_created
+        )
+        if after.runs < 0:
+            raise ValueError(f"the project {after.name} would have {after.runs} runs")
+        folded[id_] = after if after.runs or after.is_created else None
     return folded
 
 
@@ -53,25 +89,28 @@ def _named(event: RecordedEvent) -> Sequence[tuple[bytes, str | None]]:
     match event.body:
         case RunPosted(fields=fields) | RunPatched(fields=fields):
             named = project_named(fields)
-            return [(DEFAULT_PROJECT_ID, DEFAULT_PROJECT) if named is None else named]
+            return [] if named is None else [named]
         case ProjectCreated(project_id=id_, name=name):
             return [(id_, name)]
         case _:
             return []
 
 
-async def apply(writer: Writer, events: Sequence[RecordedEvent], *, shard: int) -> None:
-    """Fold the events into the stored projects, within the writer's transaction."""
-    ids = {id_ for event in events for id_, _ in _named(event)}
+async def apply(
+    writer: Writer, turns: Sequence[Turn], events: Sequence[RecordedEvent], *, shard: int
+) -> None:
+    """Fold turns and events into the stored projects, within the writer's transaction."""
+    ids = {state.project_id for turn in turns for state in turn if state is not None}
+    ids |= {event.body.project_id for event in events if isinstance(event.body, ProjectCreated)}
     rows = await writer.lookup(
-        f"SELECT p.id, p.name, p.first_recorded_at FROM k JOIN projects p ON p.shard = {shard} AND p.id = k.id",
+        f"SELECT {_SELECTED} FROM k JOIN projects p ON p.shard = {shard} AND p.id = k.id",
         {"id": "bytea"},
         [(id_,) for id_ in ids],
     )
-    known = {bytes(row[0]): Project(bytes(row[0]), row[1], row[2]) for row in rows}
-    folded = fold(known.values(), events)
-    changed = [project for id_, project in folded.items() if known.get(id_) != project]
-    await writer.replace(projects, [(shard, p.id, p.name, p.first_recorded_at) for p in changed])
+    known = {project.id: project for project in (Project(bytes(row[0]), *row[1:]) for row in rows)}
+    folded = fold(known, turns, events)
+    await writer.replace(projects, [(shard, *astuple(p)) for id_, p in folded.items() if p and p != known.get(id_)])
+    await writer.delete(projects, [(shard, id_) for id_, p in folded.items() if p is None and id_ in known])
 
 
 async def ids_of(connection: AsyncConnection, names: Sequence[str], *, shard: int = SHARD) -> list[bytes]:
@@ -93,10 +132,10 @@ async def find(
     shard: int = SHARD,
 ) -> list[Project]:
     """Projects, the newest first; by exact name or by ids when given."""
-    query = select(projects.c.id, projects.c.name, projects.c.first_recorded_at).where(projects.c.shard == shard)
+    query = select(*(projects.c[name] for name in _COLUMNS)).where(projects.c.shard == shard)
     if name is not None:
         query = query.where(projects.c.name == name)
     if ids is not None:
         query = query.where(projects.c.id.in_(ids))
     query = query.order_by(projects.c.first_recorded_at.desc(), projects.c.id).limit(limit).offset(offset)
-    return [Project(bytes(row.id), row.name, row.first_recorded_at) for row in await connection.execute(query)]
+    return [Project(bytes(row[0]), *row[1:]) for row in await connection.execute(query)]

@@ -11,9 +11,9 @@ from events.codec import Offloaded, offloaded
 from events.jsontext import NotJSON, split_object
 from events.kinds import CONTENTS_MEMBER, RunPatched, RunPosted
 from events.log import RecordedEvent
+from projections.runs import rank_of
 
 _POST, _PATCH = 2, 3
-_EMPTY: Final = frozenset({b"{}", b"[]"})
 _MERGED: Final = "extra"
 _MERGED_INSIDE: Final = "metadata"
 
@@ -76,7 +76,7 @@ class _Folding:
     def _wins(self, name: str, raw: bytes, rank: int) -> bool:
         if raw == b"null":
             return False
-        strength = rank - 2 if raw in _EMPTY else rank
+        strength = rank_of(raw, rank)
         if strength < self._ranks.get(name, 0):
             return False
         self._ranks[name] = strength

@@ -5,12 +5,13 @@ positions the winning ones are. A row is also the state that the next event is f
 keeps a *rank*, which says how strong the word was that its value rests on (design.md §4):
 
     0   nothing, or an empty value of a POST
-    1   an empty value of a PATCH, or what a dotted order implies
+    1   an empty value of a PATCH, or what the strongest dotted order implies
     2   a POST
     3   a PATCH
 
 A word replaces one of its own rank or lower, so PATCHes win over POSTs in any order of arrival, and among equals the
-later position wins. Facts dug out of larger fields carry their source's precedence before the rank.
+later position wins. Facts dug out of `extra` carry the precedence of the key they were under before the rank. Facts
+dug out of the outputs stand only while `extra` tells nothing, and go when other outputs win.
 """
 
 import copy
@@ -37,7 +38,7 @@ from sqlalchemy import (
 from events.codec import Offloaded, offloaded
 from events.dialect import Row, Writer
 from events.ids import DottedOrder, dotted_order_ends, parse_id, uuid7_time
-from events.jsontext import NotJSON, dumps, loads
+from events.jsontext import NotJSON, dumps, loads, split_array
 from events.kinds import RunFields, RunPatched, RunPosted, said
 from events.log import RecordedEvent
 from events.schema import metadata
@@ -183,6 +184,9 @@ class RunState:
         return state
 
 
+# An old row out and a new one in; None where there was or is none.
+Turn = tuple[RunState | None, RunState | None]
+
 as_row: Final[Callable[[RunState], tuple[Any, ...]]] = attrgetter(*COLUMNS)
 
 
@@ -214,14 +218,16 @@ def project_named(fields: RunFields) -> tuple[bytes, str | None] | None:
 
 # Where each field's two bits of rank stand in `ranks`.
 _NAME, _RUN_TYPE, _START, _END, _PARENT, _TRACE, _PROJECT = range(0, 14, 2)
-_INPUTS, _OUTPUTS, _ERROR, _STATUS, _TAGS, _EXAMPLE, _EVENTS, _PROVIDER = range(14, 30, 2)
+_INPUTS, _OUTPUTS, _ERROR, _STATUS, _TAGS, _EXAMPLE, _EVENTS, _PROVIDER, _DOTTED_ORDER = range(14, 32, 2)
 # Where each dug-out fact's precedence (high bits) and rank (low two bits) stand.
 _THREAD, _USAGE, _MODEL = 32, 37, 42
 _FACT_BITS: Final = 5
 
 _EMPTY: Final = frozenset({b"{}", b"[]"})
 _POST, _PATCH = 2, 3
-_DOTTED = 1
+_IMPLIED = 1
+# Pretty-printers put white space into empty values; one with more of it is taken at its word.
+_EMPTY_BYTES_MAX = 16
 
 
 def begin(shard: int, run_id: bytes, recorded_at: int) -> RunState:
@@ -260,6 +266,15 @@ def fold(state: RunState | None, event: RecordedEvent, *, shard: int, rule: Stat
     return state
 
 
+def fold_all(events: Iterable[RecordedEvent], *, shard: int, rule: StatusRule) -> RunState | None:
+    """The state that these events of one stream make; None when none of them tells of the run."""
+    state: RunState | None = None
+    for event in events:
+        if isinstance(event.body, (RunPosted, RunPatched)):
+            state = fold(state, event, shard=shard, rule=rule)
+    return state
+
+
 def _take(state: RunState, fields: RunFields, rank: int, position: int) -> None:
     """Take over every field that the write says with at least the rank that the state has."""
     moved = offloaded(fields.contents)
@@ -269,21 +284,21 @@ def _take(state: RunState, fields: RunFields, rank: int, position: int) -> None:
     _take_outputs(state, fields, rank, position, moved)
     if said(fields.extra):
         _take_extra(state, fields.extra, rank)
-    if said(fields.events) and _wins(state, _EVENTS, _rank_of(fields.events, rank)):
+    if said(fields.events) and _wins(state, _EVENTS, rank_of(fields.events, rank)):
         state.first_token_time = first_token_time(bytes(fields.events))
 
 
 def _take_words(state: RunState, fields: RunFields, rank: int) -> None:
-    if said(fields.name) and _wins(state, _NAME, rank):
+    if said(fields.name) and _wins(state, _NAME, rank_of(fields.name, rank)):
         state.name = column_text(read_text(fields.name), NAME_CHARS_MAX)
-    if said(fields.run_type) and _wins(state, _RUN_TYPE, rank):
+    if said(fields.run_type) and _wins(state, _RUN_TYPE, rank_of(fields.run_type, rank)):
         state.run_type = column_text(read_text(fields.run_type), RUN_TYPE_CHARS_MAX)
-    if said(fields.error) and _wins(state, _ERROR, rank):
+    if said(fields.error) and _wins(state, _ERROR, rank_of(fields.error, rank)):
         state.error = column_text(read_text(fields.error), ERROR_CHARS_MAX) or None
-    if said(fields.status) and _wins(state, _STATUS, rank):
+    if said(fields.status) and _wins(state, _STATUS, rank_of(fields.status, rank)):
         state.said_status = column_text(read_text(fields.status), WORD_CHARS_MAX)
-    if said(fields.tags) and _wins(state, _TAGS, _rank_of(fields.tags, rank)):
-        state.tags = _read_tags(fields.tags)
+    if said(fields.tags) and _wins(state, _TAGS, rank_of(fields.tags, rank)):
+        state.tags = read_tags(fields.tags)
 
 
 def _take_places(state: RunState, fields: RunFields, rank: int) -> None:
@@ -307,44 +322,45 @@ def _take_places(state: RunState, fields: RunFields, rank: int) -> None:
     if project is not None and _wins(state, _PROJECT, rank):
         state.project_id = project[0]
     dotted = _read_dotted_order(fields.dotted_order)
-    if dotted is not None:
+    if dotted is not None and _wins(state, _DOTTED_ORDER, rank):
         _take_dotted_order(state, dotted)
 
 
 def _take_dotted_order(state: RunState, dotted: DottedOrder) -> None:
-    """What a dotted order implies stands in for what was not said in so many words."""
-    if _wins(state, _TRACE, _DOTTED):
+    """What a dotted order implies, or leaves out, stands in for what was not said in so many words."""
+    if _wins(state, _TRACE, _IMPLIED):
         state.trace_id = dotted.root_id
-    if dotted.parent_id is not None and _wins(state, _PARENT, _DOTTED):
+    if _wins(state, _PARENT, _IMPLIED):
         state.parent_run_id = dotted.parent_id
-    if dotted.start_us is not None and _wins(state, _START, _DOTTED):
-        state.start_time = dotted.start_us
+    if _wins(state, _START, _IMPLIED):
+        if dotted.start_us is None:
+            state.ranks &= ~(0b11 << _START)
+        else:
+            state.start_time = dotted.start_us
 
 
 def _take_inputs(state: RunState, fields: RunFields, rank: int, position: int, moved: dict[str, Offloaded]) -> None:
     if "inputs" in moved:
         if _wins(state, _INPUTS, rank):
             state.inputs_position, state.inputs_preview = position, moved["inputs"].preview
-    elif said(fields.inputs) and _wins(state, _INPUTS, _rank_of(fields.inputs, rank)):
+    elif said(fields.inputs) and _wins(state, _INPUTS, rank_of(fields.inputs, rank)):
         state.inputs_position, state.inputs_preview = position, preview(bytes(fields.inputs))
 
 
 def _take_outputs(state: RunState, fields: RunFields, rank: int, position: int, moved: dict[str, Offloaded]) -> None:
-    if "outputs" in moved:
-        if _wins(state, _OUTPUTS, rank):
-            state.has_outputs = 1
-            state.outputs_position, state.outputs_preview = position, moved["outputs"].preview
+    place = moved.get("outputs")
+    if place is None and not said(fields.outputs):
         return
-    if not said(fields.outputs) or not _wins(state, _OUTPUTS, _rank_of(fields.outputs, rank)):
+    raw = bytes(fields.outputs)  # Of those that were moved: their essence.
+    if not _wins(state, _OUTPUTS, rank_of(raw, rank) if place is None else rank):
         return
-    raw = bytes(fields.outputs)
     state.has_outputs = 1
-    state.outputs_position, state.outputs_preview = position, preview(raw)
-    if (usage := usage_of_outputs(raw)) is not None:
-        _take_usage(state, usage, precedence=1, rank=rank)
-    model = model_of_outputs(raw)
-    if model is not None and _fact_wins(state, _MODEL, 1, rank):
-        state.model = column_text(model, WORD_CHARS_MAX)
+    state.outputs_position, state.outputs_preview = position, preview(raw) if place is None else place.preview
+    if not _is_told_by_extra(state, _USAGE):
+        _set_usage(state, usage_of_outputs(raw))
+    if not _is_told_by_extra(state, _MODEL):
+        model = model_of_outputs(raw)
+        state.model = None if model is None else column_text(model, WORD_CHARS_MAX)
 
 
 def _take_extra(state: RunState, extra: Raw, rank: int) -> None:
@@ -353,24 +369,26 @@ def _take_extra(state: RunState, extra: Raw, rank: int) -> None:
     for precedence, thread in enumerate(threads, 1):
         if thread is not None and _fact_wins(state, _THREAD, precedence, rank):
             state.thread_id = column_text(thread, WORD_CHARS_MAX)
-    for precedence, model in enumerate((facts.invocation_model, facts.ls_model_name), 2):
+    for precedence, model in enumerate((facts.invocation_model, facts.ls_model_name), 1):
         if model is not None and _fact_wins(state, _MODEL, precedence, rank):
             state.model = column_text(model, WORD_CHARS_MAX)
     if facts.ls_provider is not None and _wins(state, _PROVIDER, rank):
         state.provider = column_text(facts.ls_provider, WORD_CHARS_MAX)
     if facts.usage_metadata is not None:
         usage = usage_of_metadata(facts.usage_metadata)
-        if usage is not None:
-            _take_usage(state, usage, precedence=2, rank=rank)
+        if usage is not None and _fact_wins(state, _USAGE, 1, rank):
+            _set_usage(state, usage)
 
 
-def _take_usage(state: RunState, usage: Usage, *, precedence: int, rank: int) -> None:
-    if not _fact_wins(state, _USAGE, precedence, rank):
-        return
+def _set_usage(state: RunState, usage: Usage | None) -> None:
+    usage = usage or _NO_USAGE
     state.prompt_tokens, state.completion_tokens = usage.prompt_tokens, usage.completion_tokens
     state.total_tokens = usage.total_tokens
     state.prompt_cost, state.completion_cost = usage.prompt_cost, usage.completion_cost
     state.total_cost = usage.total_cost
+
+
+_NO_USAGE: Final = Usage(None, None, None, None, None, None)
 
 
 def _wins(state: RunState, place: int, rank: int) -> bool:
@@ -391,10 +409,17 @@ def _fact_wins(state: RunState, place: int, precedence: int, rank: int) -> bool:
     return True
 
 
-def _rank_of(raw: Raw, rank: int) -> int:
-    """The rank of a value that may be empty: an empty one never replaces one that is not."""
+def _is_told_by_extra(state: RunState, place: int) -> bool:
+    """Whether a fact has come from `extra`, which is believed before the outputs."""
+    return state.ranks >> place & (1 << _FACT_BITS) - 1 > 0
+
+
+def rank_of(raw: Raw | bytes, rank: int) -> int:
+    """The rank of a value that may be an empty object or array: such a one never replaces one that is not empty."""
     view = memoryview(raw)
-    return rank - 2 if len(view) == 2 and bytes(view) in _EMPTY else rank
+    if len(view) < 2 or view[0] not in b"{[" or len(view) > _EMPTY_BYTES_MAX:
+        return rank
+    return rank - 2 if bytes(view).translate(None, b" \t\n\r") in _EMPTY else rank
 
 
 def _settle(state: RunState, rule: StatusRule) -> None:
@@ -426,16 +451,21 @@ _decode_str = msgspec.json.Decoder(str).decode
 
 
 def read_text(raw: Raw | bytes) -> str:
-    """A field that should be a string. Another value reads as its JSON, and what is no JSON as its text."""
+    """A field that should be a string. Anything else, also what is no JSON, reads as its text."""
     try:
         return _decode_str(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    try:
-        value = loads(bytes(raw))
-    except NotJSON:
-        return bytes(raw).decode("utf-8", "replace")
-    return value if isinstance(value, str) else dumps(value).decode()
+        return _read_odd_text(bytes(raw).strip())
+
+
+def _read_odd_text(raw: bytes) -> str:
+    # Only strings are parsed: how deep a value may be nested depends on the stack, and a fold must not.
+    if raw[:1] == b'"':
+        try:
+            return str(loads(raw))
+        except NotJSON:
+            pass
+    return raw.decode("utf-8", "replace")
 
 
 def read_time(raw: Raw | bytes) -> int | None:
@@ -458,14 +488,14 @@ def column_text(value: str, chars_max: int) -> str:
     return value.replace("\0", "\ufffd")[:chars_max]
 
 
-def _read_tags(raw: Raw) -> str | None:
+def read_tags(raw: Raw | bytes) -> str | None:
+    """A field that should be a list of texts, as the JSON of one that fits a column; None when it is empty."""
     try:
-        value = loads(bytes(raw))
+        tags = split_array(bytes(raw))
     except NotJSON:
-        return None
-    tags: Iterable[Any] = value if isinstance(value, list) else [value]
-    words = [tag if isinstance(tag, str) else dumps(tag).decode() for tag in tags]
-    return dumps([column_text(word, TAG_CHARS_MAX) for word in words[:TAGS_MAX]]).decode() if words else None
+        tags = [bytes(raw)]
+    words = [column_text(read_text(tag), TAG_CHARS_MAX) for tag in tags[:TAGS_MAX]]
+    return dumps(words).decode() if words else None
 
 
 def _read_dotted_order(raw: Raw) -> DottedOrder | None:

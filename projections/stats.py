@@ -28,7 +28,7 @@ from events.dialect import Writer
 from events.schema import SHARD, metadata
 from projections import sketch
 from projections.projects import projects
-from projections.runs import RunState, runs
+from projections.runs import RunState, Turn, runs
 
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
@@ -89,10 +89,6 @@ class Cell:
         return not any(self.sums)
 
 
-# An old row out and a new row in; None where there was or is none.
-Turn = tuple[RunState | None, RunState | None]
-
-
 def fold(cells: Mapping[Key, Cell], turns: Iterable[Turn]) -> dict[Key, Cell]:
     """The cells after the turns. `cells` holds the stored cells of all keys that `keys_of` gives for the turns."""
     folded = {key: Cell(list(cell.sums), dict(cell.latencies)) for key, cell in cells.items()}
@@ -119,11 +115,16 @@ def _count(cells: dict[Key, Cell], state: RunState, sign: int) -> None:
     for key in _keys(state):
         cell = cells.setdefault(key, Cell.empty())
         for place, value in enumerate(sums):
-            cell.sums[place] += sign * value
+            cell.sums[place] = _within_64_bits(cell.sums[place] + sign * value)
         # A latency may be counted out before it is counted in within one group, so signs are checked at the end.
         if state.end_time is not None and not state.is_placeholder:
             number = sketch.bucket(state.end_time - state.start_time)
             cell.latencies[number] = cell.latencies.get(number, 0) + sign
+
+
+def _within_64_bits(value: int) -> int:
+    """The value as a column holds it. A sum too large for one wraps around, and is right again when parts of it go."""
+    return (value + 2**63) % 2**64 - 2**63
 
 
 def _sums(state: RunState) -> tuple[int, ...]:
@@ -275,7 +276,7 @@ async def _recent_projects(
         counts[1] += cell.roots
     newest = (
         select(projects.c.id, _newest_start(shard).label("start"))
-        .where(projects.c.shard == shard, projects.c.id.in_(list(totals)))
+        .where(projects.c.shard == shard, projects.c.id.in_(select(stats.c.project_id).where(_in_totals(shard))))
         .order_by(_newest_start(shard).desc(), projects.c.name)
         .limit(limit)
     )

@@ -16,7 +16,7 @@ from events.log import Submission
 from events.receipts import Origin
 from projections import projects as projects_read_model
 from projections.runs import DEFAULT_PROJECT
-from service import contents, dashboard, docs, feedback, health, info, ingest, projects, runs
+from service import contents, corrections, dashboard, docs, feedback, health, info, ingest, projects, runs
 from service.errors import UnexpectedErrors, answer_errors
 from service.intake import Intake
 from service.items import project_created
@@ -41,6 +41,7 @@ API_ROUTERS = (
     feedback.router,
     projects.router,
     contents.router,
+    corrections.router,
 )
 """What is found below /api/v1, and so below /, /api and API_PREFIX."""
 

@@ -14,6 +14,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from events.errors import FoldVersionMismatch, PayloadErased, SchemaMismatch, Unavailable
+from projections.erasure import NoSuchTrace
+from projections.reverting import NoSuchRun, NoSuchVersion
 from service.auth import Forbidden, Unauthenticated
 from service.body import BodyNotDecodable, BodyTooLarge, EncodingNotSupported
 from service.items import UnusableBody, UnusableItem
@@ -27,9 +29,12 @@ STATUS_OF: Final[dict[type[Exception], int]] = {
     Forbidden: 403,
     BodyNotDecodable: 400,
     MalformedMultipart: 400,
+    NoSuchRun: 404,
+    NoSuchTrace: 404,
     PayloadErased: 410,
     BodyTooLarge: 413,
     EncodingNotSupported: 415,
+    NoSuchVersion: 422,
     UnusableItem: 422,
     UnusableBody: 400,
     ClientDisconnect: 499,  # Nobody reads this answer: it is for the access log.

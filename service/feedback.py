@@ -113,7 +113,7 @@ def _shown(told: Feedback) -> dict[str, Any]:
     return {
         **dict.fromkeys(feedback.MEMBERS),
         **members,
-        "score": _score(told),
+        "score": orjson.Fragment(told.members.get("score", "null")) if _is_score(told) else None,
         "id": format_id(told.id),
         "run_id": None if told.run_id is None else format_id(told.run_id),
         "trace_id": None if told.trace_id is None else format_id(told.trace_id),
@@ -123,10 +123,9 @@ def _shown(told: Feedback) -> dict[str, Any]:
     }
 
 
-def _score(told: Feedback) -> float | bool | None:
-    """SDKs read numbers and booleans only."""
-    value = _value(told, "score")
-    return value if isinstance(value, (bool, int, float)) else None
+def _is_score(told: Feedback) -> bool:
+    """Whether the score is what SDKs read, a number or a boolean."""
+    return isinstance(_value(told, "score"), (bool, int, float))
 
 
 def _time(told: Feedback, name: str) -> int | None:

@@ -90,7 +90,7 @@ async def _take_one(request: Request, intake: IntakePart, caller: Caller, operat
         return items
 
     _, results = await intake.take(request, caller, itemise)
-    if results[0].reason is not None:
+    if results[0].outcome == "quarantined" and results[0].reason is not None:
         raise UnusableItem(results[0].reason)
 
 

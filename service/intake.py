@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from fastapi import Depends, Request
 
@@ -15,6 +15,8 @@ from service.body import read_body
 from service.items import Item
 from service.settings import Settings
 from service.writer import IngestWriter, Memory, Result
+
+T = TypeVar("T")
 
 # Splitting and hashing a larger body would hold up every other request for milliseconds.
 _IN_LOOP_BYTES_MAX: Final = 256 * 1024
@@ -43,20 +45,24 @@ class Intake:
                 bytes_max=self.settings.max_body_bytes,
                 on_growth=hold.grow_to,
             )
-            origin = _origin(request, caller, body)
+            content_hash = await _off_loop_if_large(lambda: sha256(body).digest(), body)
+            origin = origin_of(request, caller, content_size=len(body), content_hash=content_hash)
             try:
-                items = await _itemised(itemise, body)
+                items = await _off_loop_if_large(lambda: itemise(body), body)
             except Exception as error:
                 await self.writer.submit(Submission(origin, [Refused("body", str(error), body)]))
                 raise
             return items, await self.writer.submit(Submission(origin, items))
 
 
-async def _itemised(itemise: Callable[[bytes], Sequence[Item]], body: bytes) -> Sequence[Item]:
-    return itemise(body) if len(body) <= _IN_LOOP_BYTES_MAX else await asyncio.to_thread(itemise, body)
+async def _off_loop_if_large(work: Callable[[], T], body: bytes) -> T:
+    return work() if len(body) <= _IN_LOOP_BYTES_MAX else await asyncio.to_thread(work)
 
 
-def _origin(request: Request, caller: Caller, body: bytes) -> Origin:
+def origin_of(
+    request: Request, caller: Caller, *, content_size: int = 0, content_hash: bytes = sha256().digest()
+) -> Origin:
+    """Who sent a request, and what its body was. By default it had none."""
     agent = request.headers.get("user-agent")
     sdk, version = sdk_of(agent)
     return Origin(
@@ -67,8 +73,8 @@ def _origin(request: Request, caller: Caller, body: bytes) -> Origin:
         sdk=sdk,
         sdk_version=version,
         remote_address=request.client.host if request.client else None,
-        content_size=len(body),
-        content_hash=sha256(body).digest(),
+        content_size=content_size,
+        content_hash=content_hash,
     )
 
 

@@ -20,6 +20,7 @@ from events.codec import Codec, Content, Offloaded, offload
 from events.ids import parse_id
 from events.jsontext import NotJSON, loads, quoted, split_array, split_object
 from events.kinds import (
+    CONTENTS_MEMBER,
     AttachmentStored,
     FeedbackDeleted,
     FeedbackPatched,
@@ -38,8 +39,9 @@ from events.kinds import (
 )
 from events.log import NewEvent, Refused, seal
 from events.upcasters import joined
+from projections.essence import essence_of
 from projections.extraction import preview
-from projections.runs import project_id_of, read_id
+from projections.runs import NAME_CHARS_MAX, column_text, project_id_of, read_id
 from service.multipart import Multipart, Part
 
 Item = NewEvent | Refused
@@ -47,7 +49,14 @@ POST: Final = "post"
 PATCH: Final = "patch"
 
 _RUN_EVENTS: Final[dict[str, type[RunPosted] | type[RunPatched]]] = {POST: RunPosted, PATCH: RunPatched}
-_OUT_OF_BAND: Final = frozenset({"inputs", "outputs", "events", "extra", "error", "serialized"})
+_LOOKED_AT: Final = frozenset(RunFields.__struct_fields__) - {"contents"}
+# Where a run stands and what it is called stays in the log however long it is: lists and trees are made of it.
+_NEVER_MOVED: Final = frozenset(
+    {
+        *("id", "name", "run_type", "start_time", "end_time", "status", "trace_id", "parent_run_id", "dotted_order"),
+        *("session_name", "session_id", "project_name", "reference_example_id"),
+    }
+)
 _NEEDED: Final = ("name", "run_type", "start_time")
 _DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 _FEEDBACK_IDS: Final = uuid.UUID("0f4f5d0e-53c0-5a4c-9a4e-0a8f3f6f7d55")
@@ -104,9 +113,16 @@ def _run_item(
 def _offloaded_run(
     event: type[RunPosted] | type[RunPatched], run_id: bytes, raw: bytes, field_bytes_max: int
 ) -> NewEvent | None:
-    """The event of a run write whose large fields go whole to the content store; None when no field is large."""
+    """The event of a run write whose large fields go whole to the content store; None when no field is large.
+
+    In the log stays of each what the folds read in it, so status, usage and the like do not depend on its size.
+    """
     members = split_object(raw)
-    large = {name: value for name, value in members.items() if len(value) > field_bytes_max}
+    large = {
+        name: value
+        for name, value in members.items()
+        if len(value) > field_bytes_max and name not in _NEVER_MOVED and name != CONTENTS_MEMBER
+    }
     if not large:
         return None
     contents = {name: Content(hashlib.sha256(value).digest(), value) for name, value in large.items()}
@@ -114,7 +130,8 @@ def _offloaded_run(
         name: Offloaded(content.hash.hex(), len(content.body), preview(content.body))
         for name, content in contents.items()
     }
-    payload = offload(members, moved)
+    essences = {name: essence for name, value in large.items() if (essence := essence_of(name, value)) is not None}
+    payload = offload(members, moved, essences)
     return seal(
         event.__name__,
         run_stream(run_id),
@@ -189,6 +206,7 @@ def feedback_deleted(feedback_id: bytes) -> Item:
 
 def project_created(name: str) -> Item:
     """The event that creates a project by name."""
+    name = column_text(name, NAME_CHARS_MAX)  # As runs that name it find it.
     id_ = project_id_of(name)
     return seal("ProjectCreated", project_stream(id_), project_payload(name), ProjectCreated(id_, name))
 
@@ -264,7 +282,7 @@ def _gather_run_part(
         gathered.append(Refused(part.name, f"{part.name}: {id_text!r} is not a UUID", part.data))
         return
     run = open_runs.get((operation, run_id))
-    if run is None or not name:
+    if run is None or (not name and run.main is not None):
         run = _RunParts(operation, run_id, f"{operation}.{id_text}")
         open_runs[operation, run_id] = run
         gathered.append(run)
@@ -299,7 +317,7 @@ def _run_of_parts(run: _RunParts, field_bytes_max: int) -> Item:
         return Refused(run.source, f"{run.source} is not a JSON object: {error}", _assembled(b"{}", run.fields, main))
     readable = {name: _readable(raw) for name, raw in run.fields.items()}
     payload = _assembled(main, readable)
-    looked_at = {name: Raw(raw) for name, raw in readable.items() if name in _OUT_OF_BAND}
+    looked_at = {name: Raw(raw) for name, raw in readable.items() if name in _LOOKED_AT}
     if looked_at:
         fields = msgspec.structs.replace(fields, **looked_at)
     return _run_item(run.operation, payload, fields, run.run_id, run.source, field_bytes_max)

@@ -34,6 +34,8 @@ _ANSWERED_OTHERWISE: Final = frozenset(
         *("prompt_cost", "completion_cost", "total_cost", "first_token_time", "duration_ms"),
     }
 )
+# Of ours, those of which SDKs stand an object in place of the value.
+_NEVER_A_PLACE: Final = _ANSWERED_OTHERWISE - {"inputs", "outputs", "serialized"}
 
 
 def body_of(value: Any) -> bytes:
@@ -150,7 +152,12 @@ def run(
         shown["s3_urls"] = urls
     if record.moved:
         places = {name: _offloaded(place, name, addresses) for name, place in record.moved.items()}
-        shown |= {**places, "offloaded": places}
+        shown |= {name: place for name, place in places.items() if name not in _NEVER_A_PLACE}
+        shown["offloaded"] = places
+        if "extra" in places:
+            shown["extra"] = {**extra, **places["extra"]}
+        if "tags" in places:
+            shown["tags"] = _tags(state)
     return body_of(shown)
 
 

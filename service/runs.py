@@ -9,6 +9,7 @@ from events.ids import parse_id
 from events.kinds import run_stream
 from events.log import read_stream
 from projections import attachments, record, traces
+from projections.reverts import effective
 from service import rendering
 from service.addresses import Addresses, addresses
 from service.auth import authorise
@@ -63,7 +64,7 @@ async def read_run(
         named = await traces.get_run(connection, id_)
         if named is None:
             raise HTTPException(404, f"There is no run {run_id}.")
-        told = record.fold(await read_stream(connection, run_stream(id_)))
+        told = record.fold(effective(await read_stream(connection, run_stream(id_))))
         attached = (await attachments.of_runs(connection, [id_])).get(id_, [])
         needs_above = "dotted_order" not in told.members
         above = await traces.ancestors(connection, named.run) if needs_above else []

@@ -10,18 +10,20 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from events import log
 from events.dialect import Writer
 from events.errors import FoldVersionMismatch, SchemaMismatch, Unavailable
-from events.log import NewEvent, Outcome, Refused, Submission
-from projections import projector
+from events.log import ERASED_REASON, Head, NewEvent, Outcome, Refused, Submission
+from projections import erasure, projector
 from projections.status import StatusRule
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 GROUP_EVENTS_MAX: Final = 1000
 GROUP_BYTES_MAX: Final = 8_000_000
@@ -72,10 +74,14 @@ class Hold:
 
 
 class Memory:
-    """Bounds the bytes of all requests that are being read or wait to be written."""
+    """Bounds the bytes of all requests that are being read or wait to be written.
 
-    def __init__(self, bytes_max: int) -> None:
+    A request that finds no room waits `patience_s` seconds for others to end.
+    """
+
+    def __init__(self, bytes_max: int, *, patience_s: float = PATIENCE_S) -> None:
         self._bytes_max = bytes_max
+        self._patience_s = patience_s
         self._bytes_held = 0
         self._freed = asyncio.Event()
 
@@ -93,7 +99,7 @@ class Memory:
         if size <= 0:
             return
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 while not self._has_room(size, alone):
                     await self._freed.wait()
         except TimeoutError:
@@ -111,15 +117,22 @@ class Memory:
 
 
 class IngestWriter:
-    """Commits submissions in groups, one group at a time."""
+    """Commits submissions in groups, one group at a time. Each waits `patience_s` seconds for the database at most."""
 
     def __init__(
-        self, writer: Writer, *, rule: StatusRule, now: Callable[[], int] = lambda: time.time_ns() // 1000
+        self,
+        writer: Writer,
+        *,
+        rule: StatusRule,
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._writer = writer
         self._rule: StatusRule = rule
         self._now = now
+        self._patience_s = patience_s
         self._waiting: deque[_Waiting] = deque()
+        self._turn = asyncio.Lock()  # The connection does one transaction at a time.
         self._arrived = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -144,22 +157,37 @@ class IngestWriter:
         """
         if self._stopping:
             raise Unavailable("the server is stopping: send this again")
-        size = sum(len(item.stored if isinstance(item, NewEvent) else item.raw) for item in submission.items)
+        size = sum(map(_size, submission.items))
         waiting = _Waiting(submission, size, time.monotonic(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._arrived.set()
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 return await waiting.answer
         except TimeoutError:
             raise Unavailable("the database did not take the write in time: send it again") from None
+
+    async def command(self, work: Callable[[Writer, Head, int], Awaitable[T]]) -> T:
+        """Run what a person asked for in a transaction of its own, between groups: the writer, the head, the time (µs).
+
+        Raises `Unavailable` when the database does not take it, and whatever the work raises.
+        """
+        async with self._turn, self._writer.transaction():
+            head = await log.lock_head(self._writer, fold_version=projector.fold_version(self._rule))
+            return await work(self._writer, head, self._now())
+
+    async def purge(self) -> bool:
+        """Have what was erased leave the files; False when that has to wait for long-running readers."""
+        async with self._turn:
+            return await self._writer.purge()
 
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
             group = self._next_group()
             if group:
-                await self._commit(group)
+                async with self._turn:
+                    await self._commit(group)
             elif self._stopping:
                 return
             else:
@@ -199,7 +227,7 @@ class IngestWriter:
 
     async def _try_again(self, group: Sequence[_Waiting], error: Unavailable) -> None:
         """Put back what has patience left; the database may be back in a moment."""
-        impatient = time.monotonic() - PATIENCE_S + _RETRY_PAUSE_S
+        impatient = time.monotonic() - self._patience_s + _RETRY_PAUSE_S
         _fail([waiting for waiting in group if self._stopping or waiting.since < impatient], error)
         self._waiting.extendleft(waiting for waiting in reversed(group) if not waiting.answer.done())
         await asyncio.sleep(_RETRY_PAUSE_S)
@@ -211,7 +239,14 @@ class IngestWriter:
                 await self._commit([waiting])
             return
         (waiting,) = group
-        cleaned = await self._without_culprits(waiting.submission, error)
+        try:
+            cleaned = await self._without_culprits(waiting.submission, error)
+        except Unavailable as gone:  # Nothing was learned about any item.
+            await self._try_again(group, gone)
+            return
+        except (FoldVersionMismatch, SchemaMismatch) as mismatch:
+            _fail(group, mismatch)
+            return
         if all(new is old for new, old in zip(cleaned.items, waiting.submission.items, strict=True)):
             _fail(group, error)  # Nothing in it is to blame, so it is we who cannot write.
             return
@@ -229,14 +264,14 @@ class IngestWriter:
         return replace(submission, items=[_refused(item, error) for item in items])
 
     async def _refusal_of(self, submission: Submission, item: NewEvent) -> Refused | None:
-        """Try an item alone in a transaction that is rolled back."""
+        """Try an item alone in a transaction that is rolled back. Raises what is no fault of the item's."""
         try:
             with contextlib.suppress(_RolledBack):
                 async with self._writer.transaction():
                     await self._append([replace(submission, items=[item])])
                     raise _RolledBack
-        except Unavailable:
-            return None
+        except (Unavailable, FoldVersionMismatch, SchemaMismatch):
+            raise
         except Exception as error:
             return _refused(item, error)
         return None
@@ -245,7 +280,7 @@ class IngestWriter:
         async with self._writer.transaction():
             outcomes = await self._append(submissions)
         return [
-            [Result(outcome, item.reason if isinstance(item, Refused) else None) for outcome, item in pairs]
+            [Result(outcome, _reason(outcome, item)) for outcome, item in pairs]
             for pairs in (
                 zip(of_one, submission.items, strict=True)
                 for of_one, submission in zip(outcomes, submissions, strict=True)
@@ -254,7 +289,9 @@ class IngestWriter:
 
     async def _append(self, submissions: Sequence[Submission]) -> list[list[Outcome]]:
         head = await log.lock_head(self._writer, fold_version=projector.fold_version(self._rule))
-        appended = await log.append(self._writer, head, submissions, now=self._now())
+        appended = await log.append(
+            self._writer, head, submissions, now=self._now(), streams_of=erasure.streams_of
+        )
         await projector.apply(self._writer, appended.events, rule=self._rule, shard=head.shard)
         return appended.outcomes
 
@@ -267,6 +304,19 @@ def _fail(group: Sequence[_Waiting], error: Exception) -> None:
     for waiting in group:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)
+
+
+def _reason(outcome: Outcome, item: NewEvent | Refused) -> str | None:
+    if isinstance(item, Refused):
+        return item.reason
+    return f"{item.kind}: {ERASED_REASON}" if outcome == "erased" else None
+
+
+def _size(item: NewEvent | Refused) -> int:
+    """How many bytes committing an item writes, but for a few."""
+    if isinstance(item, Refused):
+        return len(item.raw)
+    return len(item.stored) + sum(len(content.body) for content in item.contents)
 
 
 def _refused(item: NewEvent | Refused, error: Exception) -> Refused:

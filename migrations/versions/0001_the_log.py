@@ -35,16 +35,18 @@ CREATE TRIGGER events_no_truncate BEFORE TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION events_refuse_change();
 """
 
-# REPLACE fires no DELETE trigger on SQLite, hence the guard on INSERT.
+# On SQLite what REPLACE (or UPDATE OR REPLACE) removes fires no DELETE trigger, hence the guard on INSERT. It removes
+# what has the same position, event_id or rowid; a rowid that an INSERT does not name is -1 here.
 _SQLITE_GUARDS = """
 CREATE TRIGGER events_no_delete BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'events are immutable: DELETE refused'); END;
 CREATE TRIGGER events_no_update BEFORE UPDATE ON events
-WHEN NOT (({kept_new}) IS ({kept_old}) AND {erased})
+WHEN NOT ((NEW.rowid, {kept_new}) IS (OLD.rowid, {kept_old}) AND {erased})
 BEGIN SELECT RAISE(ABORT, 'events are immutable: UPDATE refused'); END;
 CREATE TRIGGER events_no_replace BEFORE INSERT ON events
 WHEN NEW.position <= (SELECT max(position) FROM events WHERE shard = NEW.shard)
     OR EXISTS (SELECT 1 FROM events WHERE shard = NEW.shard AND stream = NEW.stream AND event_id = NEW.event_id)
+    OR EXISTS (SELECT 1 FROM events WHERE rowid = NEW.rowid)
 BEGIN SELECT RAISE(ABORT, 'events are immutable: INSERT over an event refused'); END;
 """
 
@@ -137,6 +139,12 @@ def upgrade() -> None:
     )
     op.create_index("content_holders_hash", "content_holders", ["shard", "hash"])
     op.create_table(
+        "erased",
+        sa.Column("shard", sa.SmallInteger, nullable=False),
+        sa.Column("stream", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("shard", "stream", name="erased_pk"),
+    )
+    op.create_table(
         "instance",
         sa.Column("shard", sa.SmallInteger, nullable=False),
         sa.Column("tenant_id", sa.LargeBinary, nullable=False),
@@ -198,7 +206,7 @@ def _begin_shard(shard: int) -> None:
 
 
 def downgrade() -> None:
-    for name in ("instance", "content_holders", "contents", "quarantine", "receipts", "heads", "events"):
+    for name in ("instance", "erased", "content_holders", "contents", "quarantine", "receipts", "heads", "events"):
         op.drop_table(name)
     if op.get_bind().dialect.name != "sqlite":
         op.execute("DROP FUNCTION events_refuse_change()")

@@ -98,6 +98,8 @@ def upgrade() -> None:
         sa.Column("shard", sa.SmallInteger, nullable=False),
         sa.Column("id", sa.LargeBinary, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
+        sa.Column("runs", sa.BigInteger, nullable=False),
+        sa.Column("is_created", sa.SmallInteger, nullable=False),
         sa.Column("first_recorded_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("shard", "id", name="projects_pk"),
     )

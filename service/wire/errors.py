@@ -25,7 +25,7 @@ class FieldProblem(BaseModel):
 class ValidationErrorBody(BaseModel):
     """Which values of a request are not what was expected."""
 
-    detail: list[FieldProblem] = Field(description="Every problem that was found.")
+    detail: list[FieldProblem] | str = Field(description="Every problem that was found, or a sentence about the one.")
     request_id: str | None = Field(description="The id in X-Request-ID, which the log lines of the request carry too.")
 
 
