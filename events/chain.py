@@ -5,7 +5,8 @@
     leaf         = sha256(every column but payload, salt and event_id | the receipt's leaf)
     chain        = sha256(previous chain | leaf)
 
-Erasing an event clears payload, salt and event_id; what remains is enough to compute leaf and chain.
+Erasing an event clears payload, salt and event_id; what remains is enough to compute leaf and chain. Receipts and what
+is in quarantine have chains of their own, made likewise.
 """
 
 import struct
@@ -17,6 +18,7 @@ SALT_BYTES: Final = 16
 
 _EVENT_NUMBERS: Final = struct.Struct(">HQQqQHHQ").pack
 _RECEIPT_NUMBERS: Final = struct.Struct(">HQqQQQQQ").pack
+_QUARANTINE_NUMBERS: Final = struct.Struct(">HQQqHQ").pack
 _VERSION: Final = struct.Struct(">Q").pack
 
 
@@ -71,6 +73,24 @@ def receipt_leaf(
     numbers = _RECEIPT_NUMBERS(shard, receipt_id, received_at, *counts, content_size)
     words = b"".join(b"\0" if text is None else b"\1" + _sized(text.encode()) for text in texts)
     return sha256(numbers + words + content_commitment).digest()
+
+
+def quarantine_leaf(
+    *,
+    shard: int,
+    quarantine_id: int,
+    receipt_id: int,
+    recorded_at: int,
+    codec: int,
+    raw_size: int,
+    source: str,
+    reason: str,
+    hashed: bytes,
+    receipt_leaf: bytes,
+) -> bytes:
+    """The hash of one quarantined item's columns. `hashed` is the payload_hash of its bytes."""
+    numbers = _QUARANTINE_NUMBERS(shard, quarantine_id, receipt_id, recorded_at, codec, raw_size)
+    return sha256(b"".join((numbers, _sized(source.encode()), _sized(reason.encode()), hashed, receipt_leaf))).digest()
 
 
 def link(previous: bytes, leaf: bytes) -> bytes:

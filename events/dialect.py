@@ -10,7 +10,7 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import asyncpg
 from sqlalchemy import Connection, Table, event, func, make_url, select
@@ -26,6 +26,7 @@ _LOOKUP_ROWS_MAX: Final = 1000
 _LOCK_PATIENCE_S: Final = 8.0
 _LOCK_PAUSE_S: Final = 0.005
 _STATEMENT_PATIENCE_S: Final = 30.0
+_SCAN_PATIENCE_S: Final = 3600.0  # a whole index, of whatever size
 
 _WRITES: Final = "agent_spy_writes"
 _MIGRATION_LOCK: Final = 0x41_67_65_6E_74_53_70_79  # "AgentSpy"
@@ -144,7 +145,7 @@ class Writer(ABC):
 
     @abstractmethod
     async def purge(self) -> bool:
-        """Have what was erased leave the files, outside a transaction; False when readers were in the way too long."""
+        """Have what was erased leave the files, outside a transaction. False when that is still to come."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -248,15 +249,10 @@ class SqliteWriter(Writer):
         self._open.executemany(f"DELETE FROM {table.name} WHERE {matches}", keys)
 
     async def purge(self) -> bool:
-        # Erased pages are zeroed in the main file only when the write-ahead log is copied back, and old copies of
-        # them stay in that log until it is cut.
-        give_up = time.monotonic() + _LOCK_PATIENCE_S
-        while time.monotonic() < give_up:
-            busy = await asyncio.to_thread(lambda: self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
-            if not busy:
-                return True
-            await asyncio.sleep(_LOCK_PAUSE_S)
-        return False
+        # The main file gets the zeroed pages when the write-ahead log is copied back to it, and older copies of them
+        # stay in that log until it is cut. Both have to wait for whoever reads at that moment.
+        row = await asyncio.to_thread(lambda: self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+        return not row[0]
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -392,9 +388,8 @@ class PostgresWriter(Writer):
         )
 
     async def purge(self) -> bool:
-        # What is erased is invisible at once, and leaves the files with the next vacuum of these tables.
-        await self._connection.execute("VACUUM events, runs, contents, receipts, quarantine, feedback")
-        return True
+        # The next vacuum does it, and nobody is to wait for one of a large table.
+        return False
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -421,3 +416,79 @@ def _postgres_type(kind: Any) -> str:
         if isinstance(kind, python):
             return name
     return "integer" if isinstance(kind, Integer) else "text"
+
+
+# --- one moment of a database -----------------------------------------------------------------------------------------
+
+
+class Snapshot(Protocol):
+    """A connection that reads what the database held at one moment, used by one task at a time. Nobody waits for it."""
+
+    def transaction(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Begin; what is read within the block is of this moment."""
+
+    def sharing(self) -> contextlib.AbstractAsyncContextManager[str]:
+        """Within the transaction, before anything is read: let others join it with a token, while the block lasts.
+
+        On SQLite nobody can write meanwhile, and the moment is that of the block's beginning.
+        """
+
+    async def fetch(self, query: str, *values: object) -> list[Row]:
+        """The rows of one query, which numbers its values `?1`, `?2`."""
+
+    async def lookup(self, query: str, columns: dict[str, str], rows: Sequence[Row]) -> list[Row]:
+        """The rows of a query that joins `k`: see `Writer.lookup`."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+
+
+def open_snapshot(url: str, *, token: str | None = None) -> Snapshot:
+    """A snapshot of the moment when its transaction begins, or of the one that `token` was given out for."""
+    address = make_url(url)
+    return SqliteSnapshot(address) if is_sqlite(url) else PostgresSnapshot(address, token)
+
+
+class SqliteSnapshot(SqliteWriter):
+    """A read transaction. Its text may hold lone surrogates: they stand for bytes that are no UTF-8."""
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url, lock_patience_s=_LOCK_PATIENCE_S)
+        self._url = url
+
+    async def _begin(self) -> None:
+        self._open.text_factory = lambda raw: raw.decode(errors="surrogateescape")
+        self._open.execute("BEGIN")
+        self._open.execute("SELECT 1 FROM heads").fetchone()  # The moment is that of the first read, not of BEGIN.
+
+    @contextlib.asynccontextmanager
+    async def sharing(self) -> AsyncIterator[str]:
+        lock = SqliteWriter(self._url, lock_patience_s=_LOCK_PATIENCE_S)
+        try:
+            async with lock.transaction():
+                self._open.execute("ROLLBACK")
+                await self._begin()
+                yield ""
+        finally:
+            await lock.close()
+
+
+class PostgresSnapshot(PostgresWriter):
+    """A transaction that reads, in the isolation where all queries see the same."""
+
+    def __init__(self, url: URL, token: str | None) -> None:
+        super().__init__(url, connect_patience_s=_LOCK_PATIENCE_S, statement_patience_s=_SCAN_PATIENCE_S)
+        self._token = token
+
+    async def _begin(self) -> None:
+        self._connection = await asyncpg.connect(
+            **self._address, timeout=self._connect_patience_s, command_timeout=self._statement_patience_s
+        )
+        self._transaction = self._connection.transaction(isolation="repeatable_read", readonly=True)
+        await self._transaction.start()
+        if self._token is not None:
+            await self._connection.execute(f"SET TRANSACTION SNAPSHOT '{self._token}'")
+
+    @contextlib.asynccontextmanager
+    async def sharing(self) -> AsyncIterator[str]:
+        yield await self._connection.fetchval("SELECT pg_export_snapshot()")

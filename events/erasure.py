@@ -3,19 +3,23 @@
 What remains of an erased event (position, stream, kind, times, size, salted hash) is enough for the chain to verify.
 """
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from events.codec import unpack
 from events.dialect import Writer
 from events.ids import format_id
 from events.schema import contents, erased
 
+_QUARANTINE_ROWS: Final = 500
+
 
 async def erase_streams(writer: Writer, streams: Sequence[bytes], *, shard: int) -> None:
     """Erase all events of these streams, within a transaction that holds the shard's head.
 
-    Also goes: the content hash of the requests that brought them, which covers the payloads; what of those requests is
-    in quarantine; and stored contents that nobody else holds.
+    Also go: the content hashes of the requests that brought them, which cover the payloads; refused items that name
+    what is erased; and stored contents that nobody else holds.
     """
     here = [(shard, stream) for stream in streams]
     keys = [(stream,) for stream in streams]
@@ -24,16 +28,16 @@ async def erase_streams(writer: Writer, streams: Sequence[bytes], *, shard: int)
         {"stream": "bytea"},
         keys,
     )
-    receipts = [(shard, receipt_id) for receipt_id in sorted({row[0] for row in rows})]
     await writer.execute_many(
         "UPDATE events SET payload = NULL, payload_salt = NULL, event_id = NULL "
         "WHERE shard = ?1 AND stream = ?2 AND payload IS NOT NULL",
         here,
     )
+    receipt_ids = {row[0] for row in rows} | await _erase_quarantined(writer, streams, shard)
     await writer.execute_many(
-        "UPDATE receipts SET content_hash = NULL, content_salt = NULL WHERE shard = ?1 AND receipt_id = ?2", receipts
+        "UPDATE receipts SET content_hash = NULL, content_salt = NULL WHERE shard = ?1 AND receipt_id = ?2",
+        [(shard, receipt_id) for receipt_id in sorted(receipt_ids)],
     )
-    await _erase_quarantined(writer, streams, receipts)
     await _drop_contents(writer, keys, shard)
 
 
@@ -42,24 +46,31 @@ async def refuse_from_now_on(writer: Writer, streams: Sequence[bytes], *, shard:
     await writer.replace(erased, [(shard, stream) for stream in streams])
 
 
-async def _erase_quarantined(
-    writer: Writer, streams: Sequence[bytes], receipts: Sequence[tuple[int, int]]
-) -> None:
-    """Erase the bytes of refused items that came in the same requests and name what is erased."""
-    names = [format_id(stream[1:]).encode() for stream in streams]
-    for shard, receipt_id in receipts:
-        rows = await writer.fetch(
-            "SELECT quarantine_id, source, codec, raw FROM quarantine "
-            "WHERE shard = ?1 AND receipt_id = ?2 AND raw IS NOT NULL",
-            shard,
-            receipt_id,
+async def _erase_quarantined(writer: Writer, streams: Sequence[bytes], shard: int) -> set[int]:
+    """Erase the bytes of refused items that name what is erased; give the receipts that they came with.
+
+    Nothing says what a refused item was about, so all of them are looked through.
+    """
+    names = re.compile(b"|".join(format_id(stream[1:]).encode() for stream in streams))
+    receipt_ids: set[int] = set()
+    after = 0
+    while rows := await writer.fetch(
+        "SELECT quarantine_id, receipt_id, source, codec, raw FROM quarantine "
+        "WHERE shard = ?1 AND quarantine_id > ?2 ORDER BY quarantine_id LIMIT ?3",
+        *(shard, after, _QUARANTINE_ROWS),
+    ):
+        found = [row for row in rows if row[4] is not None and names.search(_text(row[2], row[3], bytes(row[4])))]
+        await writer.execute_many(
+            "UPDATE quarantine SET raw = NULL, raw_salt = NULL WHERE shard = ?1 AND quarantine_id = ?2",
+            [(shard, row[0]) for row in found],
         )
-        for quarantine_id, source, codec, raw in rows:
-            text = source.lower().encode() + unpack(codec, bytes(raw)).lower()
-            if any(name in text for name in names):
-                await writer.execute(
-                    "UPDATE quarantine SET raw = NULL WHERE shard = ?1 AND quarantine_id = ?2", shard, quarantine_id
-                )
+        receipt_ids.update(row[1] for row in found)
+        after = rows[-1][0]
+    return receipt_ids
+
+
+def _text(source: str, codec: int, raw: bytes) -> bytes:
+    return source.lower().encode() + b" " + unpack(codec, raw).lower()
 
 
 async def _drop_contents(writer: Writer, keys: Sequence[tuple[bytes]], shard: int) -> None:

@@ -74,6 +74,7 @@ class Head:
     receipt_id: int
     receipt_chain: bytes
     quarantine_id: int
+    quarantine_chain: bytes
     fold_version: str
 
 
@@ -134,8 +135,8 @@ def seal(
 async def lock_head(writer: Writer, *, fold_version: str, shard: int = SHARD) -> Head:
     """Lock the shard's head, or wait for it. Raises `FoldVersionMismatch` when other folds made the read models."""
     query = (
-        "SELECT shard, position, chain, recorded_at, receipt_id, receipt_chain, quarantine_id, fold_version "
-        "FROM heads WHERE shard = ?1"
+        "SELECT shard, position, chain, recorded_at, receipt_id, receipt_chain, quarantine_id, quarantine_chain, "
+        "fold_version FROM heads WHERE shard = ?1"
     )
     rows = await writer.fetch(query + writer.for_update, shard)
     if not rows:
@@ -170,7 +171,7 @@ async def append(
 
     The caller holds the transaction in which `head` was locked. Within a shard `recorded_at` (from `now`, microseconds)
     never goes back. A duplicate is counted in its receipt and changes nothing else. An event is refused when one of
-    the streams that `streams_of` gives for it was erased. `random_bytes` salts the receipts: given the same, the same
+    the streams that `streams_of` gives for it was erased. `random_bytes` makes the salts: given the same, the same
     head, submissions and `now`, an append writes the same rows.
     """
     placing = _Placing(head, now=max(now, head.recorded_at), random_bytes=random_bytes, upcasters=upcasters)
@@ -191,7 +192,7 @@ class _Placing:
         self._upcasters = upcasters
         self._position, self._chain = head.position, head.chain
         self._receipt_id, self._receipt_chain = head.receipt_id, head.receipt_chain
-        self._quarantine_id = head.quarantine_id
+        self._quarantine_id, self._quarantine_chain = head.quarantine_id, head.quarantine_chain
         self._fold_version = head.fold_version
         self._known: set[tuple[bytes, bytes]] = set()
         self._versions: dict[bytes, int] = {}
@@ -265,9 +266,9 @@ class _Placing:
             self._write_event(new, leaf)
         for item, outcome in zip(submission.items, outcomes, strict=True):
             if isinstance(item, Refused):
-                self._write_refused(item)
+                self._write_refused(item, leaf)
             elif outcome == "erased":
-                self._write_refused(Refused(item.kind, ERASED_REASON, b""))
+                self._write_refused(Refused(item.kind, ERASED_REASON, b""), leaf)
         self.appended.outcomes.append(outcomes)
 
     def _take(self, item: NewEvent) -> "_Placed | None":
@@ -355,14 +356,29 @@ class _Placing:
             )
         )
 
-    def _write_refused(self, item: Refused) -> None:
+    def _write_refused(self, item: Refused, receipt_leaf: bytes) -> None:
         self._quarantine_id += 1
         codec, raw = pack(item.raw)
+        source, reason = (column_text(text, _REASON_CHARS_MAX) for text in (item.source, item.reason))
+        salt = self._random_bytes(chain.SALT_BYTES)
+        hashed = chain.payload_hash(salt, raw)
+        leaf = chain.quarantine_leaf(
+            shard=self._shard,
+            quarantine_id=self._quarantine_id,
+            receipt_id=self._receipt_id,
+            recorded_at=self._now,
+            codec=codec,
+            raw_size=len(item.raw),
+            source=source,
+            reason=reason,
+            hashed=hashed,
+            receipt_leaf=receipt_leaf,
+        )
+        self._quarantine_chain = chain.link(self._quarantine_chain, leaf)
         self._quarantine_rows.append(
             (
-                *(self._shard, self._quarantine_id, self._receipt_id, self._now),
-                *(column_text(item.source, _REASON_CHARS_MAX), column_text(item.reason, _REASON_CHARS_MAX)),
-                *(int(codec), len(item.raw), raw),
+                *(self._shard, self._quarantine_id, self._receipt_id, self._now, source, reason),
+                *(int(codec), len(item.raw), salt, hashed, self._quarantine_chain, raw),
             )
         )
 
@@ -374,9 +390,9 @@ class _Placing:
         await self._write_contents(writer)
         await writer.execute(
             "UPDATE heads SET position = ?1, chain = ?2, recorded_at = ?3, receipt_id = ?4, receipt_chain = ?5, "
-            "quarantine_id = ?6, fold_version = ?7 WHERE shard = ?8",
+            "quarantine_id = ?6, quarantine_chain = ?7, fold_version = ?8 WHERE shard = ?9",
             *(self._position, self._chain, self._now, self._receipt_id, self._receipt_chain),
-            *(self._quarantine_id, self._fold_version, self._shard),
+            *(self._quarantine_id, self._quarantine_chain, self._fold_version, self._shard),
         )
 
     async def _write_contents(self, writer: Writer) -> None:

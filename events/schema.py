@@ -58,6 +58,7 @@ heads: Final = Table(
     Column("receipt_id", BigInteger, nullable=False),
     Column("receipt_chain", LargeBinary, nullable=False),
     Column("quarantine_id", BigInteger, nullable=False),
+    Column("quarantine_chain", LargeBinary, nullable=False),
     Column("fold_version", Text, nullable=False),
     PrimaryKeyConstraint("shard", name="heads_pk"),
 )
@@ -98,6 +99,9 @@ quarantine: Final = Table(
     Column("reason", Text, nullable=False),
     Column("codec", SmallInteger, nullable=False),
     Column("raw_size", BigInteger, nullable=False),
+    Column("raw_salt", LargeBinary),
+    Column("raw_hash", LargeBinary, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
     Column("raw", LargeBinary),
     PrimaryKeyConstraint("shard", "quarantine_id", name="quarantine_pk"),
     Index("quarantine_receipt", "shard", "receipt_id"),

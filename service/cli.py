@@ -11,9 +11,11 @@ from alembic.util import CommandError
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
-from events.errors import SchemaMismatch
+from events.errors import LogError
+from events.ids import parse_id
 from service import migration
 from service.app import create_app, open_engine
+from service.erasing import erase_now
 from service.logs import configure_logging
 from service.paths import API_ROOT
 from service.settings import (
@@ -124,6 +126,25 @@ def migrate(revision: str, **options: Any) -> None:
     click.echo(f"The schema of {settings.data_place} is at {after} {was}.")
 
 
+@main.command()
+@setting("database_url")
+@click.argument("trace_id")
+@click.option("--reason", required=True, help="Why, for whoever reads the log. Kept for good.")
+def erase(trace_id: str, reason: str, **options: Any) -> None:
+    """Erase the trace TRACE_ID for good: its runs' payloads, their attachments and the feedback on them.
+
+    Works beside a running server.
+    """
+    settings = _settings(**options)
+    id_ = parse_id(trace_id)
+    if id_ is None:
+        raise click.BadParameter(f"{trace_id!r} is no UUID", param_hint="TRACE_ID")
+    erased, is_purged = _with_database(settings, erase_now(settings, id_, reason))
+    left = "have left the files" if is_purged else "leave the files with the next checkpoint or vacuum"
+    what = f"{erased.runs} runs and {erased.feedback} feedbacks"
+    click.echo(f"Erased {what}, by event {erased.event.position}. Their bytes {left}.")
+
+
 def introduction(settings: Settings) -> str:
     """What someone who starts the service needs to know: where it is, where data lies, how to send to it."""
     url = public_url(settings)
@@ -173,7 +194,7 @@ def _with_database(settings: Settings, work: Awaitable[Outcome]) -> Outcome:
 
     try:
         return asyncio.run(run())
-    except (SchemaMismatch, CommandError) as error:
+    except (LogError, CommandError) as error:
         raise CannotServe(str(error)) from None
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error)

@@ -30,6 +30,7 @@ GROUP_BYTES_MAX: Final = 8_000_000
 # Python's LangSmith SDK sends again after 10 s without an answer.
 PATIENCE_S: Final = 8.0
 _RETRY_PAUSE_S: Final = 0.2
+_PURGE_PATIENCE_S: Final = 2.0
 
 
 class Busy(Unavailable):
@@ -177,9 +178,14 @@ class IngestWriter:
             return await work(self._writer, head, self._now())
 
     async def purge(self) -> bool:
-        """Have what was erased leave the files; False when that has to wait for long-running readers."""
-        async with self._turn:
-            return await self._writer.purge()
+        """Have what was erased leave the files. False when that is still to come, as it always is on PostgreSQL."""
+        give_up = time.monotonic() + _PURGE_PATIENCE_S
+        while time.monotonic() < give_up:
+            async with self._turn:
+                if await self._writer.purge():
+                    return True
+            await asyncio.sleep(_RETRY_PAUSE_S)
+        return False
 
     async def _run(self) -> None:
         while True:

@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("receipt_id", sa.BigInteger, nullable=False),
         sa.Column("receipt_chain", sa.LargeBinary, nullable=False),
         sa.Column("quarantine_id", sa.BigInteger, nullable=False),
+        sa.Column("quarantine_chain", sa.LargeBinary, nullable=False),
         sa.Column("fold_version", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("shard", name="heads_pk"),
     )
@@ -118,6 +119,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("codec", sa.SmallInteger, nullable=False),
         sa.Column("raw_size", sa.BigInteger, nullable=False),
+        sa.Column("raw_salt", sa.LargeBinary),
+        sa.Column("raw_hash", sa.LargeBinary, nullable=False),
+        sa.Column("chain", sa.LargeBinary, nullable=False),
         sa.Column("raw", sa.LargeBinary),
         sa.PrimaryKeyConstraint("shard", "quarantine_id", name="quarantine_pk"),
     )
@@ -179,7 +183,7 @@ def _begin_shard(shard: int) -> None:
     heads = sa.table(
         "heads",
         *(sa.column(name) for name in ("shard", "position", "chain", "recorded_at", "receipt_id")),
-        *(sa.column(name) for name in ("receipt_chain", "quarantine_id", "fold_version")),
+        *(sa.column(name) for name in ("receipt_chain", "quarantine_id", "quarantine_chain", "fold_version")),
     )
     op.execute(
         heads.insert().values(
@@ -190,6 +194,7 @@ def _begin_shard(shard: int) -> None:
             receipt_id=0,
             receipt_chain=bytes(32),
             quarantine_id=0,
+            quarantine_chain=bytes(32),
             fold_version="",
         )
     )

@@ -58,5 +58,6 @@ class ErasureReport(BaseModel):
     feedback: int = Field(description="How many feedbacks on them were erased.")
     reason: str = Field(description="Why.")
     is_purged: bool = Field(
-        description="Whether the bytes have left the database's files. If not yet, they do with its next checkpoint."
+        description="Whether the bytes have left the database's files. If not yet, they leave a SQLite file with its "
+        "next checkpoint that no reader holds up, and PostgreSQL's with the next vacuum."
     )
