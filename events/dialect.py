@@ -9,7 +9,9 @@ import contextlib
 import sqlite3
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import asyncpg
@@ -26,6 +28,7 @@ _LOOKUP_ROWS_MAX: Final = 1000
 _LOCK_PATIENCE_S: Final = 8.0
 _LOCK_PAUSE_S: Final = 0.005
 _STATEMENT_PATIENCE_S: Final = 30.0
+_STATISTICS_ROWS_MIN: Final = 500
 _SCAN_PATIENCE_S: Final = 3600.0  # a whole index, of whatever size
 
 _WRITES: Final = "agent_spy_writes"
@@ -80,17 +83,33 @@ async def migrating(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield connection
 
 
+_ITSELF: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 def open_writer(
-    url: str, *, lock_patience_s: float = _LOCK_PATIENCE_S, statement_patience_s: float = _STATEMENT_PATIENCE_S
+    url: str,
+    *,
+    lock_patience_s: float = _LOCK_PATIENCE_S,
+    statement_patience_s: float = _STATEMENT_PATIENCE_S,
+    stand_ins: Mapping[str, str] = _ITSELF,
+    is_durable: bool = True,
 ) -> "Writer":
     """A writer for the database that the URL names. Connects when it first begins a transaction.
 
     `lock_patience_s` is how long it waits for SQLite's lock, or for PostgreSQL to accept a connection;
     `statement_patience_s` how long for PostgreSQL to answer a statement, waiting for the head's lock included.
+    `stand_ins` names the tables that stand in for others: see `Writer.name_of`. Without `is_durable` the machine's
+    power may take with it what was committed, until somebody commits something durable after it.
     """
     if is_sqlite(url):
-        return SqliteWriter(make_url(url), lock_patience_s=lock_patience_s)
-    return PostgresWriter(make_url(url), connect_patience_s=lock_patience_s, statement_patience_s=statement_patience_s)
+        return SqliteWriter(make_url(url), lock_patience_s=lock_patience_s, stand_ins=stand_ins, is_durable=is_durable)
+    return PostgresWriter(
+        make_url(url),
+        connect_patience_s=lock_patience_s,
+        statement_patience_s=statement_patience_s,
+        stand_ins=stand_ins,
+        is_durable=is_durable,
+    )
 
 
 class Writer(ABC):
@@ -101,6 +120,14 @@ class Writer(ABC):
     """
 
     for_update: str = ""
+
+    def __init__(self, stand_ins: Mapping[str, str], *, is_durable: bool) -> None:
+        self._stand_ins = stand_ins
+        self._is_durable = is_durable
+
+    def name_of(self, table: Table) -> str:
+        """The name under which this writer reads and writes a table: its own, or that of one that stands in for it."""
+        return self._stand_ins.get(table.name, table.name)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -180,7 +207,15 @@ class SqliteWriter(Writer):
     """Statements run in the event loop (a thread would cost more in lock hand-offs than they take); only the commit,
     which waits for the disk, runs in a thread."""
 
-    def __init__(self, url: URL, *, lock_patience_s: float) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        lock_patience_s: float,
+        stand_ins: Mapping[str, str] = _ITSELF,
+        is_durable: bool = True,
+    ) -> None:
+        super().__init__(stand_ins, is_durable=is_durable)
         self._path = url.database or ":memory:"
         self._lock_patience_s = lock_patience_s
         self._connection: sqlite3.Connection | None = None
@@ -192,6 +227,8 @@ class SqliteWriter(Writer):
             try:
                 for pragma in _SQLITE_PRAGMAS:
                     connection.execute(pragma)
+                if not self._is_durable:
+                    connection.execute("PRAGMA synchronous=NORMAL")
             except BaseException:
                 connection.close()
                 raise
@@ -246,7 +283,7 @@ class SqliteWriter(Writer):
 
     async def delete(self, table: Table, keys: Sequence[Row]) -> None:
         matches = " AND ".join(f"{column.name} = ?" for column in table.primary_key)
-        self._open.executemany(f"DELETE FROM {table.name} WHERE {matches}", keys)
+        self._open.executemany(f"DELETE FROM {self.name_of(table)} WHERE {matches}", keys)
 
     async def purge(self) -> bool:
         # The main file gets the zeroed pages when the write-ahead log is copied back to it, and older copies of them
@@ -262,7 +299,7 @@ class SqliteWriter(Writer):
     def _many(self, verb: str, table: Table, rows: Iterable[Row]) -> None:
         names = ",".join(column.name for column in table.columns)
         marks = ",".join("?" * len(table.columns))
-        self._open.executemany(f"{verb} {table.name} ({names}) VALUES ({marks})", rows)
+        self._open.executemany(f"{verb} {self.name_of(table)} ({names}) VALUES ({marks})", rows)
 
     def _translate(self, error: Exception) -> LogError | None:
         if isinstance(error, sqlite3.OperationalError):
@@ -307,13 +344,23 @@ class PostgresWriter(Writer):
 
     for_update = " FOR UPDATE"
 
-    def __init__(self, url: URL, *, connect_patience_s: float, statement_patience_s: float) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        connect_patience_s: float,
+        statement_patience_s: float,
+        stand_ins: Mapping[str, str] = _ITSELF,
+        is_durable: bool = True,
+    ) -> None:
+        super().__init__(stand_ins, is_durable=is_durable)
         self._connect_patience_s = connect_patience_s
         self._statement_patience_s = statement_patience_s
         # As SQLAlchemy understands the URL, so that reads and writes reach the same server in the same way.
         self._address: Mapping[str, Any] = url.get_dialect()().create_connect_args(url)[1]
         self._connection: Any = None
         self._transaction: Any = None
+        self._statistics = _Statistics()
 
     async def _begin(self) -> None:
         if self._connection is None or self._connection.is_closed():
@@ -321,8 +368,13 @@ class PostgresWriter(Writer):
                 **self._address,
                 timeout=self._connect_patience_s,
                 command_timeout=self._statement_patience_s,
-                server_settings={"synchronous_commit": "on", "application_name": "agent-spy writer"},
+                server_settings={
+                    "synchronous_commit": "on" if self._is_durable else "off",
+                    "application_name": "agent-spy writer",
+                    "jit": "off",  # compiling takes longer than any query of a writer
+                },
             )
+        await self._statistics.keep(self._connection)
         self._transaction = self._connection.transaction()
         try:
             await self._transaction.start()
@@ -334,6 +386,7 @@ class PostgresWriter(Writer):
 
     async def _commit(self) -> None:
         await self._transaction.commit()
+        self._statistics.committed()
 
     async def _rollback(self) -> None:
         try:
@@ -367,7 +420,8 @@ class PostgresWriter(Writer):
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
             names = [column.name for column in table.columns]
-            await self._connection.copy_records_to_table(table.name, records=rows, columns=names)
+            await self._connection.copy_records_to_table(self.name_of(table), records=rows, columns=names)
+            self._statistics.count(self.name_of(table), len(rows))
 
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
         places = [table.columns.keys().index(column.name) for column in table.primary_key]
@@ -382,10 +436,11 @@ class PostgresWriter(Writer):
         arrays = ",".join(f"${n}::{_postgres_type(column.type)}[]" for n, column in enumerate(columns, 1))
         names = ",".join(column.name for column in columns)
         matches = " AND ".join(f"t.{column.name} = k.{column.name}" for column in columns)
-        await self._connection.execute(
-            f"DELETE FROM {table.name} t USING unnest({arrays}) AS k({names}) WHERE {matches}",
+        status = await self._connection.execute(
+            f"DELETE FROM {self.name_of(table)} t USING unnest({arrays}) AS k({names}) WHERE {matches}",
             *_transposed(keys, len(columns)),
         )
+        self._statistics.count(self.name_of(table), -int(status.removeprefix("DELETE ")))
 
     async def purge(self) -> bool:
         # The next vacuum does it, and nobody is to wait for one of a large table.
@@ -405,6 +460,45 @@ class PostgresWriter(Writer):
         if isinstance(error, _POSTGRES_GONE):
             return Unavailable(said)
         return DataRefused(said) if isinstance(error, asyncpg.PostgresError) else None
+
+
+class _Statistics:
+    """Has PostgreSQL look at a table anew whenever this writer has doubled it.
+
+    PostgreSQL itself does so once a minute at best. Until then it takes a table that grows from nothing for a small
+    one, and plans to read all of it again and again: at 25,000 events an append took 8 s, with the head locked (seen).
+    """
+
+    def __init__(self) -> None:
+        self._uncommitted: Counter[str] = Counter()
+        self._grown: Counter[str] = Counter()
+        self._due: dict[str, float] = {}
+
+    def count(self, table: str, rows: int) -> None:
+        """Rows were added to a table, or taken from it when negative."""
+        self._uncommitted[table] += rows
+
+    def committed(self) -> None:
+        """What was counted since the last transaction is there to stay."""
+        self._grown.update(self._uncommitted)
+
+    async def keep(self, connection: Any) -> None:
+        """Between transactions: bring the statistics of tables that have doubled up to date."""
+        self._uncommitted.clear()
+        due = [table for table, rows in self._grown.items() if rows >= self._due.get(table, _STATISTICS_ROWS_MIN)]
+        for table in due:
+            if self._grown[table] >= await _known_rows(connection, table):
+                self._grown[table] = 0
+                # Where another session does this already, nobody waits for it.
+                await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}")
+            self._due[table] = max(_STATISTICS_ROWS_MIN, await _known_rows(connection, table))
+
+
+async def _known_rows(connection: Any, table: str) -> float:
+    """How many rows PostgreSQL believes a table to have: -1 when it never looked, infinite when there is no table."""
+    query = "SELECT coalesce((SELECT reltuples FROM pg_class WHERE oid = to_regclass($1)), 'infinity'::real)"
+    rows: float = await connection.fetchval(query, table)
+    return rows
 
 
 def _transposed(rows: Sequence[Row], width: int) -> list[list[Any]]:

@@ -4,7 +4,7 @@ What remains of an erased event (position, stream, kind, times, size, salted has
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 from events.codec import unpack
@@ -33,7 +33,8 @@ async def erase_streams(writer: Writer, streams: Sequence[bytes], *, shard: int)
         "WHERE shard = ?1 AND stream = ?2 AND payload IS NOT NULL",
         here,
     )
-    receipt_ids = {row[0] for row in rows} | await _erase_quarantined(writer, streams, shard)
+    brought = {row[0] for row in rows}
+    receipt_ids = brought | await _erase_quarantined(writer, streams, brought, shard)
     await writer.execute_many(
         "UPDATE receipts SET content_hash = NULL, content_salt = NULL WHERE shard = ?1 AND receipt_id = ?2",
         [(shard, receipt_id) for receipt_id in sorted(receipt_ids)],
@@ -46,20 +47,22 @@ async def refuse_from_now_on(writer: Writer, streams: Sequence[bytes], *, shard:
     await writer.replace(erased, [(shard, stream) for stream in streams])
 
 
-async def _erase_quarantined(writer: Writer, streams: Sequence[bytes], shard: int) -> set[int]:
+async def _erase_quarantined(writer: Writer, streams: Sequence[bytes], brought: Set[int], shard: int) -> set[int]:
     """Erase the bytes of refused items that name what is erased; give the receipts that they came with.
 
-    Nothing says what a refused item was about, so all of them are looked through.
+    Nothing says what a refused item was about, so all of them are looked through. One that became an event later, in a
+    request of `brought`, need not name it: it may have been given its id then.
     """
     names = re.compile(b"|".join(format_id(stream[1:]).encode() for stream in streams))
     receipt_ids: set[int] = set()
     after = 0
     while rows := await writer.fetch(
-        "SELECT quarantine_id, receipt_id, source, codec, raw FROM quarantine "
+        "SELECT quarantine_id, receipt_id, source, codec, raw, retry_receipt_id FROM quarantine "
         "WHERE shard = ?1 AND quarantine_id > ?2 ORDER BY quarantine_id LIMIT ?3",
         *(shard, after, _QUARANTINE_ROWS),
     ):
-        found = [row for row in rows if row[4] is not None and names.search(_text(row[2], row[3], bytes(row[4])))]
+        kept = [row for row in rows if row[4] is not None]
+        found = [row for row in kept if row[5] in brought or names.search(_text(row[2], row[3], bytes(row[4])))]
         await writer.execute_many(
             "UPDATE quarantine SET raw = NULL, raw_salt = NULL WHERE shard = ?1 AND quarantine_id = ?2",
             [(shard, row[0]) for row in found],
@@ -80,9 +83,7 @@ async def _drop_contents(writer: Writer, keys: Sequence[tuple[bytes]], shard: in
         keys,
     )
     held = {bytes(row[0]) for row in rows}
-    await writer.execute_many(
-        f"DELETE FROM content_holders WHERE shard = {shard} AND stream = ?1", keys
-    )
+    await writer.execute_many(f"DELETE FROM content_holders WHERE shard = {shard} AND stream = ?1", keys)
     others = await writer.lookup(
         f"SELECT DISTINCT h.hash FROM k JOIN content_holders h ON h.shard = {shard} AND h.hash = k.hash",
         {"hash": "bytea"},

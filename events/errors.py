@@ -5,7 +5,9 @@ LogError
 ├── DataRefused          the database (or a fold) refuses a value: the same bytes would be refused again
 ├── FoldVersionMismatch  the read models were made by another version of the folds
 ├── SchemaMismatch       the database is not at the newest migration
-└── PayloadErased        the payload of an event was erased and cannot be read
+├── PayloadErased        the payload of an event was erased and cannot be read
+├── UnusableKey          a key to sign attestations with cannot be read or made
+└── InvalidAttestation   what should be an attestation is none, or somebody else signed it
 """
 
 
@@ -43,3 +45,11 @@ class PayloadErased(LogError):
     def __init__(self, position: int) -> None:
         super().__init__(f"the payload of event {position} was erased")
         self.position = position
+
+
+class UnusableKey(LogError):
+    """A file holds no key to sign attestations with, or others may read it, or it cannot be made."""
+
+
+class InvalidAttestation(LogError):
+    """A text is no attestation, its signature is wrong, or it is not by the key that it should be by."""

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from events.times import LATEST_US, parse_time
 
@@ -9,6 +10,8 @@ _UNUSUAL_FORM = re.compile(
     r"\s*(?:urn:uuid:)?\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?\s*",
     re.ASCII | re.IGNORECASE,
 )
+_USUAL_CHARS = 36
+_CACHED_CHARS_MAX = 500
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d*)", re.ASCII)
 
 
@@ -31,7 +34,16 @@ def parse_id(text: str) -> bytes | None:
 
     Upper case, missing hyphens, braces, `urn:uuid:` and surrounding white space are tolerated.
     """
-    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":
+    if len(text) == _USUAL_CHARS:
+        return _parse_usual(text)
+    match = _UNUSUAL_FORM.fullmatch(text)
+    return bytes.fromhex("".join(match.groups())) if match else None
+
+
+# The ids of one trace come again and again: in every run of it, several times in each.
+@lru_cache(maxsize=4096)
+def _parse_usual(text: str) -> bytes | None:
+    if text[8] == text[13] == text[18] == text[23] == "-":
         try:
             raw = bytes.fromhex(text.replace("-", ""))
         except ValueError:
@@ -78,6 +90,10 @@ def dotted_order_ends(text: str) -> DottedOrder | None:
 
     The segments between are not looked at: deep agents send dotted orders of tens of kilobytes.
     """
+    return _cached_ends(text) if len(text) <= _CACHED_CHARS_MAX else _ends(text)
+
+
+def _ends(text: str) -> DottedOrder | None:
     last = text.rfind(".")
     stamp, own_id = _parse_segment(text[last + 1 :])
     if own_id is None:
@@ -90,6 +106,10 @@ def dotted_order_ends(text: str) -> DottedOrder | None:
     if parent_id is None or root_id is None:
         return None
     return DottedOrder(root_id, parent_id, own_id, _parse_stamp(stamp))
+
+
+# A run's PATCH repeats what its POST said.
+_cached_ends = lru_cache(maxsize=4096)(_ends)
 
 
 def _parse_segment(segment: str) -> tuple[str, bytes | None]:

@@ -55,6 +55,8 @@ _decode_run_fields = msgspec.json.Decoder(RunFields).decode
 
 def said(raw: Raw | bytes) -> bool:
     """Whether a field says anything: absent and null do not."""
+    if raw is UNSAID:
+        return False
     view = memoryview(raw)
     return len(view) > 4 or bytes(view) not in (b"", b"null")
 
@@ -274,6 +276,9 @@ _DECODERS: Final[dict[str, Callable[[bytes, bytes], Event]]] = {
     "RunReverted": _reverted,
     "TraceErased": _erased,
 }
+
+# Every kind that this version knows.
+KINDS: Final = tuple(_DECODERS)
 
 # Writes that a client may retry long after others came between are duplicates of any earlier event of their stream.
 # The others are commands that people repeat on purpose: duplicates of their stream's latest event only.

@@ -7,27 +7,29 @@ one with a higher number, and a reader that had passed the higher one would neve
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events import chain, receipts
 from events.codec import Codec, Content, pack, unpack
-from events.dialect import Writer
+from events.dialect import Snapshot, Writer
 from events.errors import FoldVersionMismatch, SchemaMismatch
 from events.kinds import COMMANDS, UNSAID, Event, RunPatched, RunPosted, Unknown, decode
 from events.receipts import Counts, Origin
-from events.schema import SHARD, column_text, content_holders, contents, quarantine
+from events.schema import SHARD, column_text, content_holders, contents, duplicates, heads, quarantine
 from events.schema import events as events_table
 from events.schema import receipts as receipts_table
 from events.upcasters import UPCASTERS, Upcasters, schema_version, upcast
 
 _READ_ROWS: Final = 500
 _REASON_CHARS_MAX: Final = 1000
+_OFFLOADED_BIT: Final = int(Codec.OFFLOADED)  # Members of an enumeration take a microsecond to compare.
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,7 @@ class Head:
     fold_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
+class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its place in the log. `payload` is its JSON, empty when it was erased."""
 
     position: int
@@ -132,8 +133,11 @@ def seal(
     )
 
 
-async def lock_head(writer: Writer, *, fold_version: str, shard: int = SHARD) -> Head:
-    """Lock the shard's head, or wait for it. Raises `FoldVersionMismatch` when other folds made the read models."""
+async def lock_head(writer: Writer, *, fold_version: str | None, shard: int = SHARD) -> Head:
+    """Lock the shard's head, or wait for it. Raises `FoldVersionMismatch` when other folds made the read models.
+
+    Whoever is about to replace these gives no `fold_version`, and takes the head whichever it names.
+    """
     query = (
         "SELECT shard, position, chain, recorded_at, receipt_id, receipt_chain, quarantine_id, quarantine_chain, "
         "fold_version FROM heads WHERE shard = ?1"
@@ -142,6 +146,8 @@ async def lock_head(writer: Writer, *, fold_version: str, shard: int = SHARD) ->
     if not rows:
         raise SchemaMismatch(f"shard {shard} has no head: the database was not migrated")
     head = Head(*rows[0])
+    if fold_version is None:
+        return head
     if head.position == 0:  # Nothing was folded yet, so any folds will do.
         return replace(head, fold_version=fold_version)
     if head.fold_version != fold_version:
@@ -170,7 +176,8 @@ async def append(
     """Append what the submissions bring, move the head, and say what became of every item.
 
     The caller holds the transaction in which `head` was locked. Within a shard `recorded_at` (from `now`, microseconds)
-    never goes back. A duplicate is counted in its receipt and changes nothing else. An event is refused when one of
+    never goes back. A duplicate is counted in its receipt, and noted with the event that it repeats; it changes nothing
+    else. An event is refused when one of
     the streams that `streams_of` gives for it was erased. `random_bytes` makes the salts: given the same, the same
     head, submissions and `now`, an append writes the same rows.
     """
@@ -194,13 +201,14 @@ class _Placing:
         self._receipt_id, self._receipt_chain = head.receipt_id, head.receipt_chain
         self._quarantine_id, self._quarantine_chain = head.quarantine_id, head.quarantine_chain
         self._fold_version = head.fold_version
-        self._known: set[tuple[bytes, bytes]] = set()
+        self._known: dict[tuple[bytes, bytes], int] = {}
         self._versions: dict[bytes, int] = {}
         self._latest: dict[bytes, bytes | None] = {}
         self._erased: set[int] = set()
         self._event_rows: list[Sequence[object]] = []
         self._receipt_rows: list[Sequence[object]] = []
         self._quarantine_rows: list[Sequence[object]] = []
+        self._duplicate_rows: list[Sequence[object]] = []
         self._contents: dict[bytes, bytes] = {}
         self._holders: set[tuple[bytes, bytes]] = set()
         self.appended = Appended()
@@ -209,7 +217,7 @@ class _Placing:
         """Look up which of the events are there already or erased, and how long their streams are."""
         new = [item for submission in submissions for item in submission.items if isinstance(item, NewEvent)]
         known = await writer.lookup(
-            f"SELECT k.stream, k.event_id FROM k JOIN events e ON e.shard = {self._shard} "
+            f"SELECT k.stream, k.event_id, e.version FROM k JOIN events e ON e.shard = {self._shard} "
             "AND e.stream = k.stream AND e.event_id = k.event_id",
             {"stream": "bytea", "event_id": "bytea"},
             list({(item.stream, item.event_id) for item in new}),
@@ -220,7 +228,7 @@ class _Placing:
             {"stream": "bytea"},
             [(stream,) for stream in {item.stream for item in new}],
         )
-        self._known = {(bytes(stream), bytes(event_id)) for stream, event_id in known}
+        self._known = {(bytes(stream), bytes(event_id)): version for stream, event_id, version in known}
         self._versions = {bytes(stream): version or 0 for stream, version in versions}
         await self._find_latest(writer, {item.stream for item in new if item.kind in COMMANDS})
         await self._find_erased(writer, new, streams_of)
@@ -251,6 +259,7 @@ class _Placing:
         """Place the items of one request under one receipt."""
         outcomes: list[Outcome] = []
         placed: list[_Placed] = []
+        again: Counter[tuple[bytes, int]] = Counter()
         for item in submission.items:
             if isinstance(item, Refused):
                 outcomes.append("quarantined")
@@ -258,12 +267,14 @@ class _Placing:
                 outcomes.append("erased")
             elif (new := self._take(item)) is None:
                 outcomes.append("duplicate")
+                again[item.stream, self._original(item)] += 1
             else:
                 outcomes.append("applied")
                 placed.append(new)
         leaf = self._write_receipt(submission.origin, outcomes)
         for new in placed:
             self._write_event(new, leaf)
+        self._duplicate_rows += [(self._shard, *what, self._receipt_id, times) for what, times in again.items()]
         for item, outcome in zip(submission.items, outcomes, strict=True):
             if isinstance(item, Refused):
                 self._write_refused(item, leaf)
@@ -276,9 +287,9 @@ class _Placing:
         event_id = self._id_unless_duplicate(item)
         if event_id is None:
             return None
-        self._known.add((item.stream, event_id))
         self._latest[item.stream] = event_id
         self._versions[item.stream] += 1
+        self._known[item.stream, event_id] = self._versions[item.stream]
         return _Placed(item, event_id, self._versions[item.stream])
 
     def _id_unless_duplicate(self, item: NewEvent) -> bytes | None:
@@ -290,6 +301,10 @@ class _Placing:
         if latest is not None and latest in (item.event_id, _repeated_id(item, version - 1)):
             return None
         return _repeated_id(item, version) if is_known else item.event_id
+
+    def _original(self, item: NewEvent) -> int:
+        """The version of the event that a duplicate repeats."""
+        return self._versions[item.stream] if item.kind in COMMANDS else self._known[item.stream, item.event_id]
 
     def _write_receipt(self, origin: Origin, outcomes: Sequence[Outcome]) -> bytes:
         self._receipt_id += 1
@@ -379,6 +394,7 @@ class _Placing:
             (
                 *(self._shard, self._quarantine_id, self._receipt_id, self._now, source, reason),
                 *(int(codec), len(item.raw), salt, hashed, self._quarantine_chain, raw),
+                *(None, None, None),
             )
         )
 
@@ -387,6 +403,8 @@ class _Placing:
         await writer.insert(receipts_table, self._receipt_rows)
         await writer.insert(events_table, self._event_rows)
         await writer.insert(quarantine, self._quarantine_rows)
+        if self._duplicate_rows:
+            await writer.insert(duplicates, self._duplicate_rows)
         await self._write_contents(writer)
         await writer.execute(
             "UPDATE heads SET position = ?1, chain = ?2, recorded_at = ?3, receipt_id = ?4, receipt_chain = ?5, "
@@ -437,19 +455,34 @@ _READ_COLUMNS: Final = (
 
 
 async def read_stream(
-    connection: AsyncConnection, stream: bytes, *, shard: int = SHARD, upcasters: Upcasters = UPCASTERS
+    connection: AsyncConnection,
+    stream: bytes,
+    *,
+    upto_version: int | None = None,
+    shard: int = SHARD,
+    upcasters: Upcasters = UPCASTERS,
 ) -> list[RecordedEvent]:
-    """All events of one stream, in order, as of the current schema versions.
+    """All events of one stream, or those up to a version, in order, as of the current schema versions.
 
     As with every way to read here, an event reads as `Unknown` when its payload was erased, and when a newer program
     wrote it: with a kind, or a schema version of a kind, that is not known yet.
     """
-    query = (
-        select(*_READ_COLUMNS)
-        .where(events_table.c.shard == shard, events_table.c.stream == stream)
-        .order_by(events_table.c.version)
-    )
-    return [_recorded(row, upcasters) for row in await connection.execute(query)]
+    events: list[RecordedEvent] = []
+    while True:  # In slices, so that a long stream does not hold up everyone else.
+        query = (
+            select(*_READ_COLUMNS)
+            .where(events_table.c.shard == shard, events_table.c.stream == stream)
+            .order_by(events_table.c.version)
+            .limit(_READ_ROWS)
+        )
+        if events:
+            query = query.where(events_table.c.version > events[-1].version)
+        if upto_version is not None:
+            query = query.where(events_table.c.version <= upto_version)
+        slice_ = [_recorded(row, upcasters) for row in await connection.execute(query)]
+        events += slice_
+        if len(slice_) < _READ_ROWS:
+            return events
 
 
 async def read_stream_written(writer: Writer, stream: bytes, *, shard: int = SHARD) -> list[RecordedEvent]:
@@ -460,14 +493,21 @@ async def read_stream_written(writer: Writer, stream: bytes, *, shard: int = SHA
 
 
 async def read_streams(
-    connection: AsyncConnection, streams: Sequence[bytes], *, shard: int = SHARD, upcasters: Upcasters = UPCASTERS
+    connection: AsyncConnection,
+    streams: Sequence[bytes],
+    *,
+    upto: int | None = None,
+    shard: int = SHARD,
+    upcasters: Upcasters = UPCASTERS,
 ) -> dict[bytes, list[RecordedEvent]]:
-    """All events of several streams, each in order."""
+    """All events of several streams, or those up to a position, each in order."""
     query = (
         select(*_READ_COLUMNS)
         .where(events_table.c.shard == shard, events_table.c.stream.in_(streams))
         .order_by(events_table.c.stream, events_table.c.version)
     )
+    if upto is not None:
+        query = query.where(events_table.c.position <= upto)
     found: dict[bytes, list[RecordedEvent]] = {stream: [] for stream in streams}
     for row in await connection.execute(query):
         found[bytes(row.stream)].append(_recorded(row, upcasters))
@@ -518,10 +558,89 @@ async def read_all(
         after = events[-1].position
 
 
+async def read_by_stream(
+    snapshot: Snapshot,
+    *,
+    after: tuple[bytes, int],
+    before: bytes,
+    upto: int,
+    limit: int,
+    shard: int = SHARD,
+    upcasters: Upcasters = UPCASTERS,
+) -> list[RecordedEvent]:
+    """The first events after a version of a stream, in the order of their streams, up to the stream `before`.
+
+    Those after the position `upto` are left out.
+    """
+    names = ", ".join(column.name for column in _READ_COLUMNS)
+    # The plus keeps SQLite from walking the log by position instead.
+    rows = await snapshot.fetch(
+        f"SELECT {names} FROM events WHERE shard = ?1 AND (stream, version) > (?2, ?3) AND stream < ?4 "
+        f"AND +position <= ?5 ORDER BY stream, version LIMIT {limit}",
+        *(shard, *after, before, upto),
+    )
+    return [_recorded(_ReadRow(*row), upcasters) for row in rows]
+
+
+async def cut_by_stream(
+    snapshot: Snapshot, *, first: bytes, before: bytes, events: int, shard: int = SHARD
+) -> list[bytes]:
+    """Streams at which to cut those from `first` up to `before` into parts of about so many events each."""
+    cuts: list[bytes] = []
+    at = first
+    while True:
+        rows = await snapshot.fetch(
+            "SELECT stream FROM events WHERE shard = ?1 AND stream >= ?2 AND stream < ?3 ORDER BY stream, version "
+            f"LIMIT 1 OFFSET {events}",
+            *(shard, at, before),
+        )
+        if not rows:
+            return cuts
+        # A stream longer than a part stays whole: the next part begins after it.
+        at = bytes(rows[0][0]) if bytes(rows[0][0]) > at else bytes(rows[0][0]) + b"\0"
+        cuts.append(at)
+
+
+async def last_position(connection: AsyncConnection, *, recorded_by: int | None = None, shard: int = SHARD) -> int:
+    """The position of the last event, or of the last that was recorded at a time (µs) or before; 0 when there is none.
+
+    Positions have no gaps and times never go back, so a time is found by halving.
+    """
+    query = select(heads.c.position).where(heads.c.shard == shard)
+    low = 0
+    high: int = (await connection.execute(query)).scalar_one()
+    while recorded_by is not None and low < high:
+        middle = (low + high + 1) // 2
+        at = select(events_table.c.recorded_at).where(events_table.c.shard == shard, events_table.c.position == middle)
+        if (await connection.execute(at)).scalar_one() <= recorded_by:
+            low = middle
+        else:
+            high = middle - 1
+    return high
+
+
+async def last_version(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> int:
+    """The version of the last event of a stream; 0 when there is none."""
+    query = select(func.max(events_table.c.version)).where(
+        events_table.c.shard == shard, events_table.c.stream == stream
+    )
+    found: int | None = (await connection.execute(query)).scalar_one()
+    return found or 0
+
+
+async def position_of(connection: AsyncConnection, stream: bytes, version: int, *, shard: int = SHARD) -> int | None:
+    """The position of an event of a stream; None when it has no such version."""
+    query = select(events_table.c.position).where(
+        events_table.c.shard == shard, events_table.c.stream == stream, events_table.c.version == version
+    )
+    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
+
+
 def _as_sealed(body: Event, codec: int) -> Event:
     """The event without what a client may have sent under our own name: only the codec says that it is ours."""
     match body:
-        case RunPosted(fields=fields) | RunPatched(fields=fields) if not codec & Codec.OFFLOADED:
+        case RunPosted(fields=fields) | RunPatched(fields=fields) if not codec & _OFFLOADED_BIT:
             if len(memoryview(fields.contents)):
                 return replace(body, fields=msgspec.structs.replace(fields, contents=UNSAID))
     return body

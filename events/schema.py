@@ -46,6 +46,7 @@ events: Final = Table(
     PrimaryKeyConstraint("shard", "position", name="events_pk"),
     UniqueConstraint("shard", "stream", "event_id", name="events_once"),
     Index("events_stream", "shard", "stream", "version"),
+    Index("events_kind", "shard", "kind", "position"),
 )
 
 heads: Final = Table(
@@ -103,8 +104,25 @@ quarantine: Final = Table(
     Column("raw_hash", LargeBinary, nullable=False),
     Column("chain", LargeBinary, nullable=False),
     Column("raw", LargeBinary),
+    # What became of it since: NULL until it was retried with success.
+    Column("retried_at", BigInteger),
+    Column("retry_receipt_id", BigInteger),
+    Column("outcome", Text),
     PrimaryKeyConstraint("shard", "quarantine_id", name="quarantine_pk"),
     Index("quarantine_receipt", "shard", "receipt_id"),
+)
+
+# What came again: which event of a stream, with which receipt, and how often in that request.
+duplicates: Final = Table(
+    "duplicates",
+    metadata,
+    Column("shard", SmallInteger, nullable=False),
+    Column("stream", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("receipt_id", BigInteger, nullable=False),
+    Column("times", Integer, nullable=False),
+    PrimaryKeyConstraint("shard", "stream", "version", "receipt_id", name="duplicates_pk"),
+    Index("duplicates_receipt", "shard", "receipt_id"),
 )
 
 contents: Final = Table(

@@ -75,7 +75,7 @@ def _from_datetime(moment: datetime) -> int | None:
 
 
 def _from_milliseconds(ms: float) -> int | None:
-    if not math.isfinite(ms):
+    if isinstance(ms, float) and not math.isfinite(ms):
         return None
     # A double holds whole milliseconds of these years exactly, but not their microseconds.
     whole = math.floor(ms)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, LargeBinary, PrimaryKeyConstraint, SmallInteger, Table, Text, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,13 +53,18 @@ def fold(events: Iterable[RecordedEvent]) -> dict[tuple[bytes, str], Attachment]
 
 async def apply(writer: Writer, events: Sequence[RecordedEvent], *, shard: int) -> None:
     """Fold the events into the stored attachments, within the writer's transaction."""
-    rows = [(shard, a.run_id, a.name, a.media_type, a.size, a.content_hash) for a in fold(events).values()]
-    await writer.replace(attachments, rows)
+    await writer.replace(attachments, [as_row(shard, attachment) for attachment in fold(events).values()])
+
+
+def as_row(shard: int, a: Attachment) -> tuple[Any, ...]:
+    """The row of an attachment, in the order of the table's columns."""
+    return shard, a.run_id, a.name, a.media_type, a.size, a.content_hash
 
 
 async def renew(writer: Writer, run_ids: Sequence[bytes], events: Sequence[RecordedEvent], *, shard: int) -> None:
     """Make the stored attachments of these runs those that the events leave, and no others."""
-    await writer.execute_many(f"DELETE FROM attachments WHERE shard = {shard} AND run_id = ?1", [(i,) for i in run_ids])
+    table = writer.name_of(attachments)
+    await writer.execute_many(f"DELETE FROM {table} WHERE shard = {shard} AND run_id = ?1", [(i,) for i in run_ids])
     await apply(writer, events, shard=shard)
 
 

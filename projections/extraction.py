@@ -8,8 +8,10 @@ said".
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
+
+import msgspec
 
 from events import jsontext
 from events.times import parse_time
@@ -39,8 +41,7 @@ _TOTAL_COST = ("total_cost",)
 Members = Mapping[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Token counts, and costs in picodollars (1e-12 USD); None where nothing was said.
 
     A total that is missing is the sum of the parts that are known. `details` is the JSON object that they
@@ -56,8 +57,7 @@ class Usage:
     details: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExtraFacts:
+class ExtraFacts(msgspec.Struct, frozen=True):
     """What `extra` says: texts fit for a column, `metadata` and `usage_metadata` as JSON objects."""
 
     metadata: bytes | None = None
@@ -148,6 +148,8 @@ def preview(raw: bytes, chars_max: int = PREVIEW_CHARS) -> str:
         raw = raw.strip()
         if raw == b"null":
             return ""
+        if raw == b"{}":
+            return _cut("{}", chars_max, more=False)
         text = _readable(raw)
         if text is not None:
             return _cut(text[: 2 * chars_max], chars_max, more=len(text) > 2 * chars_max)
@@ -157,20 +159,35 @@ def preview(raw: bytes, chars_max: int = PREVIEW_CHARS) -> str:
 # Members and values
 
 
+# What may stand before a value.
+_BEFORE = (b" ", b"\n", b"\r", b"\t", b"\xef")
+_REMEMBERED_BYTES_MAX = 64 * 1024
+
+
 def _members(raw: bytes) -> Members:
     """The members of an object; none of anything else."""
-    if raw[:1] not in (b"{", b" ", b"\n", b"\r", b"\t", b"\xef"):
+    if raw[:1] not in (b"{", *_BEFORE):
         return {}
+    return _remembered_members(raw) if len(raw) <= _REMEMBERED_BYTES_MAX else _split(raw)
+
+
+def _split(raw: bytes) -> Members:
     try:
         return jsontext.split_object(raw)
     except jsontext.NotJSON:
         return {}
 
 
+# The usage, the model and the preview of one value are looked for one after the other.
+_remembered_members = lru_cache(maxsize=8)(_split)
+
+
 def _elements(raw: bytes) -> list[bytes]:
     """The elements of an array; none of anything else."""
+    if raw[:1] not in (b"[", *_BEFORE):
+        return []
     try:
-        return jsontext.split_array(raw) if raw[:1] != b"{" else []
+        return jsontext.split_array(raw)
     except jsontext.NotJSON:
         return []
 
@@ -194,13 +211,16 @@ def _object(members: Members, name: str) -> bytes | None:
 
 def _text(members: Members, name: str) -> str | None:
     """A string fit for a column (PostgreSQL refuses U+0000); an empty one says nothing."""
-    text = _string(members.get(name, b""))
+    raw = members.get(name)
+    text = None if raw is None else _string(raw)
     return text.replace("\0", "")[:TEXT_CHARS_MAX] or None if text else None
 
 
 def _key(members: Members, name: str) -> str | None:
     """A string as `_text` has it, or the digits of a number."""
-    raw = members.get(name, b"")
+    raw = members.get(name)
+    if raw is None:
+        return None
     if _AMOUNT.fullmatch(raw):
         return raw.decode()
     return _text(members, name)
@@ -316,6 +336,8 @@ _UNWRAPPED_LEVELS_MAX = 3
 # White space is not in here, it becomes a space. The last two ranges turn the direction of text around.
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^"\s]++', re.DOTALL)
+# How many characters a cut within a character or a token may change at most.
+_CUT_CHARS = 12
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
 
@@ -425,6 +447,12 @@ _SHAPES: tuple[tuple[str, Callable[[bytes], str | None]], ...] = (
 
 def _compact(raw: bytes, chars_max: int) -> str:
     """The beginning of some JSON, or of what should be JSON, without white space between its tokens."""
+    # Mostly a few bytes more than are shown will do: what the cut does to the last characters is then not seen.
+    near = raw[: chars_max + 2 * _CUT_CHARS]
+    if b"\\" not in near:
+        line = _line("".join(_TOKENS.findall(near.decode(errors="replace"))))
+        if len(line) >= chars_max + _CUT_CHARS:
+            return _cut(line, chars_max, more=True)
     # A character is at most four bytes long, or twelve as a pair of escapes.
     escaped = b"\\u" in raw[: 12 * chars_max]
     head_bytes = (12 if escaped else 4) * chars_max
@@ -443,8 +471,12 @@ def _character(escape: re.Match[str]) -> str:
     return escape[0] if needed else character
 
 
+def _line(text: str) -> str:
+    return " ".join((text if text.isprintable() else _UNSEEN.sub("", text)).split())
+
+
 def _cut(text: str, chars_max: int, *, more: bool) -> str:
-    line = " ".join((text if text.isprintable() else _UNSEEN.sub("", text)).split())
+    line = _line(text)
     if len(line) <= chars_max and not more:
         return line
     return line[: chars_max - 1].rstrip() + "…" if chars_max > 0 else ""

@@ -44,6 +44,7 @@ feedback: Final = Table(
     Column("last_recorded_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("shard", "id", name="feedback_pk"),
     Index("feedback_run", "shard", "run_id"),
+    Index("feedback_trace", "shard", "trace_id"),
 )
 UNDUMPED: Final = frozenset({"first_recorded_at", "last_recorded_at"})
 
@@ -120,7 +121,7 @@ async def apply(writer: Writer, events: Sequence[RecordedEvent], *, shard: int) 
     after: dict[bytes, Feedback | None] = dict(before)
     for event in told:
         after[event.stream[1:]] = fold(after.get(event.stream[1:]), event)
-    await writer.replace(feedback, [_row(shard, state) for state in after.values() if state is not None])
+    await writer.replace(feedback, [as_row(shard, state) for state in after.values() if state is not None])
     await writer.delete(feedback, [(shard, id_) for id_, state in after.items() if state is None and id_ in before])
 
 
@@ -131,14 +132,15 @@ def _erased(erasure: TraceErased) -> list[bytes]:
 async def _load(writer: Writer, ids: Iterable[bytes], shard: int) -> dict[bytes, Feedback]:
     columns = ", ".join(f"f.{column.name}" for column in feedback.columns)
     rows = await writer.lookup(
-        f"SELECT {columns} FROM k JOIN feedback f ON f.shard = {shard} AND f.id = k.id",
+        f"SELECT {columns} FROM k JOIN {writer.name_of(feedback)} f ON f.shard = {shard} AND f.id = k.id",
         {"id": "bytea"},
         [(id_,) for id_ in ids],
     )
     return {state.id: state for state in map(_from_row, rows)}
 
 
-def _row(shard: int, state: Feedback) -> tuple[Any, ...]:
+def as_row(shard: int, state: Feedback) -> tuple[Any, ...]:
+    """The row of a feedback, in the order of the table's columns."""
     texts = (state.members.get(name) for name in MEMBERS)
     times = (state.first_recorded_at, state.last_recorded_at)
     return (shard, state.id, state.run_id, state.trace_id, state.key, *texts, state.patched, *times)

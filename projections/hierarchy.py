@@ -49,32 +49,33 @@ class Change:
 
 async def resolve_traces(writer: Writer, change: Change) -> None:
     """Give every run whose trace nobody named, and whose place or whose ancestors' places changed, its trace."""
-    placed = [state for state in change.after.values() if _is_placed_anew(change, state)]
-    affected = {state.id for state in placed} | await _below(writer, change.shard, [state.id for state in placed])
+    placed = {state.id for state in change.after.values() if _is_placed_anew(change, state)}
+    affected = placed | await _below(writer, change.shard, [*placed, *change.gone])
     await change.look_at(writer, affected)
     await change.look_at(writer, _parents(change, affected))
     found: dict[bytes, bytes] = {}
     for run_id in affected:
-        _find_trace(change, run_id, affected, found)
+        find_trace(change, run_id, affected, found)
     for run_id, trace in found.items():
         _set_trace(change, run_id, trace)
 
 
 def _is_placed_anew(change: Change, state: RunState) -> bool:
-    """Whether the run is new, or what its trace follows from has changed: its parent, or the trace that was said."""
+    """Whether the run is new, or its trace is not the stored one, or what that follows from has changed."""
     before = change.before.get(state.id)
     return before is None or bool(before.is_placeholder) or _place(before) != _place(state)
 
 
-def _place(state: RunState) -> tuple[int, bytes | None]:
-    return state.is_trace_inferred, state.parent_run_id if state.is_trace_inferred else state.trace_id
+def _place(state: RunState) -> tuple[int, bytes, bytes | None]:
+    return state.is_trace_inferred, state.trace_id, state.parent_run_id if state.is_trace_inferred else None
 
 
 async def _below(writer: Writer, shard: int, ids: Sequence[bytes]) -> set[bytes]:
     """The stored runs below these whose traces follow from theirs."""
+    table = writer.name_of(runs.runs)
     rows = await writer.lookup(
-        f"SELECT below.id FROM (WITH RECURSIVE below(id) AS ({_CHILDREN.format(above='k', shard=shard)} "
-        f"UNION {_CHILDREN.format(above='below', shard=shard)}) SELECT id FROM below) AS below",
+        f"SELECT below.id FROM (WITH RECURSIVE below(id) AS ({_CHILDREN.format(above='k', runs=table, shard=shard)} "
+        f"UNION {_CHILDREN.format(above='below', runs=table, shard=shard)}) SELECT id FROM below) AS below",
         {"id": "bytea"},
         [(id_,) for id_ in ids],
     )
@@ -82,7 +83,7 @@ async def _below(writer: Writer, shard: int, ids: Sequence[bytes]) -> set[bytes]
 
 
 _CHILDREN: Final = (
-    "SELECT r.id FROM {above} JOIN runs r ON r.shard = {shard} AND r.parent_run_id = {above}.id "
+    "SELECT r.id FROM {above} JOIN {runs} r ON r.shard = {shard} AND r.parent_run_id = {above}.id "
     "AND r.is_trace_inferred = 1"
 )
 
@@ -94,7 +95,7 @@ def _parents(change: Change, ids: Iterable[bytes]) -> Iterator[bytes]:
             yield state.parent_run_id
 
 
-def _find_trace(change: Change, run_id: bytes, affected: Set[bytes], found: dict[bytes, bytes]) -> None:
+def find_trace(change: Change, run_id: bytes, affected: Set[bytes], found: dict[bytes, bytes]) -> None:
     """Follow parents to the first run whose trace is known, and note the trace for every run on the way.
 
     Stored runs that are not affected know theirs. A way that leads back into itself ends in a cycle.
@@ -154,11 +155,17 @@ async def settle_placeholders(writer: Writer, change: Change) -> list[tuple[RunS
     return turns
 
 
+async def placeholders_of(writer: Writer, traces: Sequence[bytes], *, shard: int) -> list[RunState]:
+    """The placeholders of these traces, which have no root: of each what its first stored run says."""
+    firsts = await _first_runs(writer, Change(shard), traces)
+    return [_placeholder(trace, first) for trace, first in firsts.items()]
+
+
 async def _first_runs(writer: Writer, change: Change, traces: Sequence[bytes]) -> dict[bytes, RunState]:
     if not traces:
         return {}
     rows = await writer.lookup(
-        f"SELECT k.trace_id, (SELECT r.id FROM runs r WHERE r.shard = {change.shard} "
+        f"SELECT k.trace_id, (SELECT r.id FROM {writer.name_of(runs.runs)} r WHERE r.shard = {change.shard} "
         "AND r.trace_id = k.trace_id AND r.is_placeholder = 0 ORDER BY r.start_time, r.id LIMIT 1) FROM k",
         {"trace_id": "bytea"},
         [(trace,) for trace in traces],

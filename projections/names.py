@@ -5,7 +5,7 @@ found by the whole names it gives.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import (
@@ -18,6 +18,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    func,
     select,
 )
 
@@ -59,6 +60,12 @@ def named_like(search: str, *, project_ids: Sequence[bytes] | None, shard: int) 
     return query if project_ids is None else query.where(names.c.project_id.in_(project_ids))
 
 
+def count_named_like(search: str, *, project_ids: Sequence[bytes] | None, shard: int) -> Select[int]:
+    """How many root runs bear a name that holds the search text, in some projects or in all."""
+    query = select(func.coalesce(func.sum(names.c.roots), 0)).where(names.c.shard == shard, matches(search))
+    return query if project_ids is None else query.where(names.c.project_id.in_(project_ids))
+
+
 def fold(counts: dict[Key, int], turns: Iterable[tuple[RunState | None, RunState | None]]) -> dict[Key, int]:
     """How many roots bear each name after the turns (old row out, new row in)."""
     changes: Counter[Key] = Counter()
@@ -72,14 +79,24 @@ def fold(counts: dict[Key, int], turns: Iterable[tuple[RunState | None, RunState
 async def apply(writer: Writer, turns: list[tuple[RunState | None, RunState | None]], *, shard: int) -> None:
     """Fold the turns into the stored names, within the writer's transaction."""
     keys = sorted(fold({}, turns))
-    rows = await writer.lookup(
-        f"SELECT n.shard, n.project_id, n.name, n.roots FROM k JOIN names n ON n.shard = {shard} "
-        "AND n.project_id = k.project_id AND n.name = k.name",
-        {"project_id": "bytea", "name": "text"},
-        [key[1:] for key in keys],
-    )
-    counts = fold({(row[0], bytes(row[1]), row[2]): row[3] for row in rows}, turns)
+    counts = fold(await _load(writer, keys, shard), turns)
     if min(counts.values(), default=0) < 0:
         raise ValueError(f"names would be counted below zero: {counts}")
     await writer.replace(names, [(*key, folded(key[2]), count) for key, count in counts.items() if count])
     await writer.delete(names, [key for key, count in counts.items() if not count])
+
+
+async def add(writer: Writer, counted: Mapping[Key, int], *, shard: int) -> None:
+    """Add what was counted elsewhere to the stored names, within the writer's transaction."""
+    stored = await _load(writer, sorted(counted), shard)
+    await writer.replace(names, [(*key, folded(key[2]), stored.get(key, 0) + n) for key, n in counted.items()])
+
+
+async def _load(writer: Writer, keys: Sequence[Key], shard: int) -> dict[Key, int]:
+    rows = await writer.lookup(
+        f"SELECT n.shard, n.project_id, n.name, n.roots FROM k JOIN {writer.name_of(names)} n ON n.shard = {shard} "
+        "AND n.project_id = k.project_id AND n.name = k.name",
+        {"project_id": "bytea", "name": "text"},
+        [key[1:] for key in keys],
+    )
+    return {(row[0], bytes(row[1]), row[2]): row[3] for row in rows}

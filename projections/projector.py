@@ -1,7 +1,7 @@
 """Folds recorded events into every read model, within the transaction that records them."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,10 +11,10 @@ from events.dialect import Writer
 from events.kinds import RunPatched, RunPosted, RunReverted, TraceErased, run_stream
 from events.log import RecordedEvent, read_stream_written
 from events.schema import SHARD, metadata
-from projections import attachments, feedback, hierarchy, names, projects, runs, stats
+from projections import attachments, feedback, hierarchy, names, places, projects, runs, stats
 from projections.hierarchy import Change
-from projections.reverts import effective
-from projections.runs import Turn
+from projections.reverts import effective, shown_version
+from projections.runs import RunState, Turn
 from projections.status import RULE_VERSION, StatusRule
 
 FOLDS_VERSION: Final = 1
@@ -38,50 +38,78 @@ def fold_version(rule: StatusRule) -> str:
 
 
 async def apply(
-    writer: Writer, events: Sequence[RecordedEvent], *, rule: StatusRule, shard: int = SHARD
+    writer: Writer,
+    events: Sequence[RecordedEvent],
+    *,
+    rule: StatusRule,
+    shard: int = SHARD,
+    only: Collection[str] = PROJECTIONS,
 ) -> None:
-    """Fold events, in order, into all read models and move their checkpoints.
+    """Fold events, in order, into all read models, or into some only, and move their checkpoints.
 
-    The caller holds the shard's head. Applying the same events in other portions gives the same rows.
+    The caller holds the shard's head. Applying the same events in other portions gives the same rows. Names, projects
+    and stats follow from changes of runs, so they are folded where runs are.
     """
     if not events:
         return
     reverted = await _reverted_runs(writer, events, shard)
-    await attachments.apply(writer, events, shard=shard)
-    for run_id, left in reverted.items():
-        await attachments.renew(writer, [run_id], left.counting, shard=shard)
-    change = await _change_runs(writer, events, reverted, rule=rule, shard=shard)
-    turns = _turns(change) + await hierarchy.settle_placeholders(writer, change)
-    await stats.apply(writer, turns)
-    await names.apply(writer, turns, shard=shard)
-    naming = [*itertools.chain.from_iterable(left.counting for left in reverted.values()), *events]
-    await projects.apply(writer, turns, naming, shard=shard)
-    await feedback.apply(writer, events, shard=shard)
-    await writer.replace(checkpoints, [(shard, name, events[-1].position) for name in PROJECTIONS])
+    if "attachments" in only:
+        await _change_attachments(writer, events, reverted, shard)
+    if "runs" in only:
+        await _change_runs(writer, events, reverted, rule=rule, shard=shard)
+    if "feedback" in only:
+        await feedback.apply(writer, events, shard=shard)
+    await writer.replace(checkpoints, [(shard, name, events[-1].position) for name in only])
 
 
 @dataclass(frozen=True, slots=True)
 class _Reverted:
-    """A run that went back: the events that count now, and the version that its stream has reached."""
+    """A run that went back: its stream, and the events in it that count now."""
 
+    stream: list[RecordedEvent]
     counting: list[RecordedEvent]
-    version: int
 
 
-async def _reverted_runs(
-    writer: Writer, events: Sequence[RecordedEvent], shard: int
-) -> dict[bytes, _Reverted]:
+async def _reverted_runs(writer: Writer, events: Sequence[RecordedEvent], shard: int) -> dict[bytes, _Reverted]:
     """What is left of every run that is reverted among these events. Read from the log: a row alone cannot go back."""
     run_ids = dict.fromkeys(event.body.run_id for event in events if isinstance(event.body, RunReverted))
     reverted = {}
     for run_id in run_ids:
         stream = await read_stream_written(writer, run_stream(run_id), shard=shard)
         upto = [event for event in stream if event.position <= events[-1].position]
-        reverted[run_id] = _Reverted(effective(upto), upto[-1].version)
+        reverted[run_id] = _Reverted(upto, effective(upto))
     return reverted
 
 
+async def _change_attachments(
+    writer: Writer, events: Sequence[RecordedEvent], reverted: Mapping[bytes, _Reverted], shard: int
+) -> None:
+    await attachments.apply(writer, events, shard=shard)
+    for run_id, left in reverted.items():
+        await attachments.renew(writer, [run_id], left.counting, shard=shard)
+    erased = _erased(events)
+    if erased:
+        await attachments.renew(writer, sorted(erased), [], shard=shard)
+
+
 async def _change_runs(
+    writer: Writer,
+    events: Sequence[RecordedEvent],
+    reverted: Mapping[bytes, _Reverted],
+    *,
+    rule: StatusRule,
+    shard: int,
+) -> None:
+    """Fold the events into runs, and what follows from how these change into all that counts them."""
+    change = await _change_rows(writer, events, reverted, rule=rule, shard=shard)
+    turns = _turns(change) + await hierarchy.settle_placeholders(writer, change)
+    await stats.apply(writer, turns)
+    await names.apply(writer, turns, shard=shard)
+    naming = [*itertools.chain.from_iterable(left.counting for left in reverted.values()), *events]
+    await projects.apply(writer, turns, naming, shard=shard)
+
+
+async def _change_rows(
     writer: Writer,
     events: Sequence[RecordedEvent],
     reverted: Mapping[bytes, _Reverted],
@@ -92,32 +120,48 @@ async def _change_runs(
     """Fold the events into rows of runs, find their traces, and write them."""
     change = Change(shard)
     told = [event for event in events if isinstance(event.body, (RunPosted, RunPatched))]
-    erased = {id_ for event in events if isinstance(event.body, TraceErased) for id_ in _erased_runs(event.body)}
+    erased = _erased(events)
+    former: set[places.Left] = set()
+    undone: set[bytes] = set()
     await change.look_at(writer, {event.stream[1:] for event in told} | erased | set(reverted))
     for event in told:
         run_id = event.stream[1:]
         if run_id not in reverted:
             state = change.after.get(run_id) or change.before.get(run_id)
-            change.after[run_id] = runs.fold(state, event, shard=shard, rule=rule)
+            change.after[run_id] = folded = runs.fold(state, event, shard=shard, rule=rule)
+            former |= places.left(state, folded)
     for run_id, left in reverted.items():
         restored = runs.fold_all(left.counting, shard=shard, rule=rule)
         if restored is None:
-            erased.add(run_id)
+            undone.add(run_id)
         else:
-            restored.version = left.version
+            restored.version = shown_version(left.stream)
             change.after[run_id] = restored
-    change.gone = {id_ for id_ in erased if change.now(id_) is not None}
+        steps = _steps(left, events[0].position, rule=rule, shard=shard)
+        former = former.union(*(places.left(old, new) for old, new in itertools.pairwise(steps)))
+    change.gone = {id_ for id_ in erased | undone if change.now(id_) is not None}
     for id_ in change.gone:
         change.after.pop(id_, None)
     await writer.delete(runs.runs, [(shard, id_) for id_ in sorted(change.gone)])
     await hierarchy.resolve_traces(writer, change)
     await writer.replace(runs.runs, [runs.as_row(state) for state in change.after.values()])
-    await attachments.renew(writer, sorted(change.gone), [], shard=shard)
+    await places.note(writer, former, shard=shard)
+    if erased:
+        await places.forget(writer, sorted(erased), shard=shard)
     return change
 
 
-def _erased_runs(erasure: TraceErased) -> list[bytes]:
-    return [stream[1:] for stream in erasure.streams if stream == run_stream(stream[1:])]
+def _steps(left: _Reverted, first: int, *, rule: StatusRule, shard: int) -> Iterator[RunState | None]:
+    """The states of a reverted run: before the event at the position `first`, and after each from there on."""
+    begun = sum(event.position < first for event in left.stream)
+    for count in range(begun, len(left.stream) + 1):
+        yield runs.fold_all(effective(left.stream[:count]), shard=shard, rule=rule)
+
+
+def _erased(events: Iterable[RecordedEvent]) -> set[bytes]:
+    """The runs that these events erase."""
+    streams = (event.body.streams for event in events if isinstance(event.body, TraceErased))
+    return {stream[1:] for stream in itertools.chain.from_iterable(streams) if stream == run_stream(stream[1:])}
 
 
 def _turns(change: Change) -> list[Turn]:

@@ -17,7 +17,15 @@ from events.ids import format_id
 from events.kinds import ProjectCreated, RunPatched, RunPosted
 from events.log import RecordedEvent
 from events.schema import SHARD, metadata
-from projections.runs import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, NAME_CHARS_MAX, Turn, column_text, project_named
+from projections.runs import (
+    DEFAULT_PROJECT,
+    DEFAULT_PROJECT_ID,
+    NAME_CHARS_MAX,
+    Turn,
+    column_text,
+    gives_project_name,
+    project_named,
+)
 
 projects: Final = Table(
     "projects",
@@ -26,6 +34,8 @@ projects: Final = Table(
     Column("id", LargeBinary, nullable=False),
     Column("name", Text, nullable=False),
     Column("runs", BigInteger, nullable=False),
+    # How many of them give its name. Without any, and unless it was created, it goes by its id.
+    Column("namers", BigInteger, nullable=False),
     # 1 when someone created it, so that it stays without runs.
     Column("is_created", SmallInteger, nullable=False),
     Column("first_recorded_at", BigInteger, nullable=False),
@@ -37,11 +47,12 @@ UNDUMPED: Final = frozenset({"first_recorded_at"})
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project: its id and name, how many runs are in it, and when the log first heard of it (µs)."""
+    """A project: its id and name, how many runs are in it, how many of these name it, and when it came to be (µs)."""
 
     id: bytes
     name: str
     runs: int
+    namers: int
     is_created: int
     first_recorded_at: int
 
@@ -55,17 +66,21 @@ def fold(
 ) -> dict[bytes, Project | None]:
     """The projects that change, as they are then; None for one that is no more.
 
-    `events` are those that the turns rest on, and give the names. A project that nobody named goes by its id.
+    `events` are those that the turns rest on, and give the names. A project goes by its name while a run in it gives
+    that or somebody created it, and otherwise by its id: that depends on no order, and a replay finds the same.
     """
     counts: Counter[bytes] = Counter()
+    namers: Counter[bytes] = Counter()
     heard_at: dict[bytes, int] = {}
     for old, new in turns:
         if old is not None and not old.is_placeholder:
             counts[old.project_id] -= 1
+            namers[old.project_id] -= gives_project_name(old)
         if new is not None and not new.is_placeholder:
             counts[new.project_id] += 1
+            namers[new.project_id] += gives_project_name(new)
             heard_at[new.project_id] = new.last_recorded_at
-    names = {DEFAULT_PROJECT_ID: DEFAULT_PROJECT}
+    names: dict[bytes, str] = {}
     created: set[bytes] = set()
     for event in events:
         names.update((id_, name) for id_, name in _named(event) if name is not None)
@@ -73,16 +88,32 @@ def fold(
             created.add(event.body.project_id)
             heard_at[event.body.project_id] = event.recorded_at
     folded: dict[bytes, Project | None] = {}
-    for id_ in created | {id_ for id_, change in counts.items() if change}:
-        before = known.get(id_) or Project(id_, format_id(id_), 0, 0, heard_at.get(id_, 0))
-        is_created = int(before.is_created or id_ in created)
+    for id_ in created | counts.keys():
+        before = known.get(id_) or begin(id_, heard_at.get(id_, 0))
         after = replace(
-            before, name=names.get(id_, before.name), runs=before.runs + counts[id_], is_created=is_created
+            before,
+            name=names.get(id_, before.name),
+            runs=before.runs + counts[id_],
+            namers=before.namers + namers[id_],
+            is_created=int(before.is_created or id_ in created),
         )
-        if after.runs < 0:
-            raise ValueError(f"the project {after.name} would have {after.runs} runs")
-        folded[id_] = after if after.runs or after.is_created else None
+        if min(after.runs, after.namers) < 0:
+            raise ValueError(f"the project {after.name} would have {after.runs} runs, {after.namers} of which name it")
+        folded[id_] = settled(after) if after.runs or after.is_created else None
     return folded
+
+
+def begin(project_id: bytes, recorded_at: int) -> Project:
+    """A project that is not there yet."""
+    return settled(Project(project_id, "", 0, 0, 0, recorded_at))
+
+
+def settled(project: Project) -> Project:
+    """The project with the name that it goes by."""
+    if project.is_created or project.namers:
+        return project
+    name = DEFAULT_PROJECT if project.id == DEFAULT_PROJECT_ID else format_id(project.id)
+    return replace(project, name=name)
 
 
 def _named(event: RecordedEvent) -> Sequence[tuple[bytes, str | None]]:
@@ -91,26 +122,47 @@ def _named(event: RecordedEvent) -> Sequence[tuple[bytes, str | None]]:
             named = project_named(fields)
             return [] if named is None else [named]
         case ProjectCreated(project_id=id_, name=name):
-            return [(id_, name)]
+            return [(id_, column_text(name, NAME_CHARS_MAX))]
         case _:
             return []
 
 
-async def apply(
-    writer: Writer, turns: Sequence[Turn], events: Sequence[RecordedEvent], *, shard: int
-) -> None:
+async def apply(writer: Writer, turns: Sequence[Turn], events: Sequence[RecordedEvent], *, shard: int) -> None:
     """Fold turns and events into the stored projects, within the writer's transaction."""
     ids = {state.project_id for turn in turns for state in turn if state is not None}
     ids |= {event.body.project_id for event in events if isinstance(event.body, ProjectCreated)}
-    rows = await writer.lookup(
-        f"SELECT {_SELECTED} FROM k JOIN projects p ON p.shard = {shard} AND p.id = k.id",
-        {"id": "bytea"},
-        [(id_,) for id_ in ids],
-    )
-    known = {project.id: project for project in (Project(bytes(row[0]), *row[1:]) for row in rows)}
+    known = await _load(writer, ids, shard)
     folded = fold(known, turns, events)
     await writer.replace(projects, [(shard, *astuple(p)) for id_, p in folded.items() if p and p != known.get(id_)])
     await writer.delete(projects, [(shard, id_) for id_, p in folded.items() if p is None and id_ in known])
+
+
+async def add(writer: Writer, counted: Mapping[bytes, Project], *, shard: int) -> None:
+    """Add what was counted elsewhere to the stored projects, within the writer's transaction."""
+    stored = await _load(writer, counted, shard)
+    sums = [merged(stored[id_], project) if id_ in stored else project for id_, project in counted.items()]
+    await writer.replace(projects, [(shard, *astuple(settled(project))) for project in sums])
+
+
+def merged(one: Project, other: Project) -> Project:
+    """What two counts of one project make together."""
+    return Project(
+        one.id,
+        other.name if other.is_created or not (one.is_created or one.namers) else one.name,
+        one.runs + other.runs,
+        one.namers + other.namers,
+        int(one.is_created or other.is_created),
+        min(one.first_recorded_at, other.first_recorded_at),
+    )
+
+
+async def _load(writer: Writer, ids: Iterable[bytes], shard: int) -> dict[bytes, Project]:
+    rows = await writer.lookup(
+        f"SELECT {_SELECTED} FROM k JOIN {writer.name_of(projects)} p ON p.shard = {shard} AND p.id = k.id",
+        {"id": "bytea"},
+        [(id_,) for id_ in ids],
+    )
+    return {project.id: project for project in (Project(bytes(row[0]), *row[1:]) for row in rows)}
 
 
 async def ids_of(connection: AsyncConnection, names: Sequence[str], *, shard: int = SHARD) -> list[bytes]:

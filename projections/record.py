@@ -33,24 +33,30 @@ class Record:
 
 def fold(events: Iterable[RecordedEvent]) -> Record:
     """The record that a run's events make, in order."""
-    folding = _Folding()
+    folding = Folding()
     for event in events:
-        match event.body:
-            case RunPosted(fields=fields):
-                folding.take(split_object(event.payload), offloaded(fields.contents), _POST)
-            case RunPatched(fields=fields):
-                folding.take(split_object(event.payload), offloaded(fields.contents), _PATCH)
-            case _:
-                continue
+        folding.take(event)
     return folding.record
 
 
-class _Folding:
+class Folding:
+    """A record in the making: `record` is that of the events taken so far."""
+
     def __init__(self) -> None:
         self.record = Record()
         self._ranks: dict[str, int] = {}
 
-    def take(self, said: Mapping[str, bytes], moved: Mapping[str, Offloaded], rank: int) -> None:
+    def take(self, event: RecordedEvent) -> None:
+        """Fold one more event of the run's stream."""
+        match event.body:
+            case RunPosted(fields=fields):
+                self._take(split_object(event.payload), offloaded(fields.contents), _POST)
+            case RunPatched(fields=fields):
+                self._take(split_object(event.payload), offloaded(fields.contents), _PATCH)
+            case _:
+                pass
+
+    def _take(self, said: Mapping[str, bytes], moved: Mapping[str, Offloaded], rank: int) -> None:
         for name, raw in said.items():
             if name == _MERGED:
                 self._take_extra(raw, rank)

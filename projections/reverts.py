@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from events.kinds import RunReverted
+from events.kinds import RunPatched, RunPosted, RunReverted
 from events.log import RecordedEvent
 
 
@@ -21,3 +21,9 @@ def effective(events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
             counting = [*events[place + 1 : end], *counting]
             end = min(body.to_version, place)
     return [*events[:end], *counting]
+
+
+def shown_version(events: Sequence[RecordedEvent]) -> int:
+    """The version that a run shows: that of the last post, patch or revert among these events; 0 when there is none."""
+    versions = (e.version for e in reversed(events) if isinstance(e.body, (RunPosted, RunPatched, RunReverted)))
+    return next(versions, 0)

@@ -18,7 +18,6 @@ import copy
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -132,10 +131,8 @@ COLUMNS: Final = tuple(runs.columns.keys())
 UNDUMPED: Final = frozenset({"version", "inputs_position", "outputs_position", "first_recorded_at", "last_recorded_at"})
 
 
-class RunState:
-    """A row of `runs`, column for column. Folding copies it; nothing else changes one."""
-
-    __slots__ = COLUMNS
+class RunState(msgspec.Struct, eq=False, gc=False):
+    """A row of `runs`, column for column and in the order of these. Folding copies it; nothing else changes one."""
 
     shard: int
     id: bytes
@@ -178,16 +175,13 @@ class RunState:
     @classmethod
     def from_row(cls, row: Row) -> "RunState":
         """The state that a row in the order of `COLUMNS` holds."""
-        state = cls()
-        for name, value in zip(COLUMNS, row, strict=True):
-            setattr(state, name, value)
-        return state
+        return cls(*row)
 
 
 # An old row out and a new one in; None where there was or is none.
 Turn = tuple[RunState | None, RunState | None]
 
-as_row: Final[Callable[[RunState], tuple[Any, ...]]] = attrgetter(*COLUMNS)
+as_row: Final[Callable[[RunState], tuple[Any, ...]]] = msgspec.structs.astuple
 
 
 # --- project ids ------------------------------------------------------------------------------------------------------
@@ -222,6 +216,8 @@ _INPUTS, _OUTPUTS, _ERROR, _STATUS, _TAGS, _EXAMPLE, _EVENTS, _PROVIDER, _DOTTED
 # Where each dug-out fact's precedence (high bits) and rank (low two bits) stand.
 _THREAD, _USAGE, _MODEL = 32, 37, 42
 _FACT_BITS: Final = 5
+# One bit: whether the word that the project rests on gave its name, and not only its id.
+_PROJECT_NAMED: Final = 47
 
 _EMPTY: Final = frozenset({b"{}", b"[]"})
 _POST, _PATCH = 2, 3
@@ -230,11 +226,12 @@ _IMPLIED = 1
 _EMPTY_BYTES_MAX = 16
 
 
+_BLANK: Final = RunState.from_row((None,) * len(COLUMNS))
+
+
 def begin(shard: int, run_id: bytes, recorded_at: int) -> RunState:
     """The state of a run that no event has told of yet."""
-    state = RunState()
-    for name in COLUMNS:
-        setattr(state, name, None)
+    state = copy.copy(_BLANK)
     state.shard, state.id, state.trace_id = shard, run_id, run_id
     state.project_id = DEFAULT_PROJECT_ID
     state.name = state.run_type = ""
@@ -253,6 +250,22 @@ def fold(state: RunState | None, event: RecordedEvent, *, shard: int, rule: Stat
         state = begin(shard, event.stream[1:], event.recorded_at)
     else:
         state = copy.copy(state)
+    fold_into(state, event, rule=rule)
+    return state
+
+
+def fold_all(events: Iterable[RecordedEvent], *, shard: int, rule: StatusRule) -> RunState | None:
+    """The state that these events of one stream make; None when none of them tells of the run."""
+    state: RunState | None = None
+    for event in events:
+        if isinstance(event.body, (RunPosted, RunPatched)):
+            state = state or begin(shard, event.stream[1:], event.recorded_at)
+            fold_into(state, event, rule=rule)
+    return state
+
+
+def fold_into(state: RunState, event: RecordedEvent, *, rule: StatusRule) -> None:
+    """Fold one more event into a state that nobody else holds, which spares `fold`'s copy."""
     state.version = event.version
     state.last_recorded_at = event.recorded_at
     match event.body:
@@ -263,16 +276,6 @@ def fold(state: RunState | None, event: RecordedEvent, *, shard: int, rule: Stat
         case _:
             pass  # Attachments have a read model of their own; an erased or unknown event says nothing.
     _settle(state, rule)
-    return state
-
-
-def fold_all(events: Iterable[RecordedEvent], *, shard: int, rule: StatusRule) -> RunState | None:
-    """The state that these events of one stream make; None when none of them tells of the run."""
-    state: RunState | None = None
-    for event in events:
-        if isinstance(event.body, (RunPosted, RunPatched)):
-            state = fold(state, event, shard=shard, rule=rule)
-    return state
 
 
 def _take(state: RunState, fields: RunFields, rank: int, position: int) -> None:
@@ -321,6 +324,7 @@ def _take_places(state: RunState, fields: RunFields, rank: int) -> None:
     project = project_named(fields)
     if project is not None and _wins(state, _PROJECT, rank):
         state.project_id = project[0]
+        state.ranks = state.ranks & ~(1 << _PROJECT_NAMED) | (project[1] is not None) << _PROJECT_NAMED
     dotted = _read_dotted_order(fields.dotted_order)
     if dotted is not None and _wins(state, _DOTTED_ORDER, rank):
         _take_dotted_order(state, dotted)
@@ -440,9 +444,9 @@ def _settle(state: RunState, rule: StatusRule) -> None:
     state.langsmith_status = langsmith_status(ended=ended, error=state.error)
 
 
-def is_start_said(state: RunState) -> bool:
-    """Whether some event told when the run started, or its id does."""
-    return state.ranks >> _START & 0b11 > 0 or uuid7_time(state.id) is not None
+def gives_project_name(state: RunState) -> bool:
+    """Whether the run is in its project because an event named that by name."""
+    return bool(state.ranks >> _PROJECT_NAMED & 1)
 
 
 # --- reading raw fields -----------------------------------------------------------------------------------------------
@@ -510,7 +514,7 @@ _SELECTED: Final = ", ".join(f"r.{name}" for name in COLUMNS)
 async def load(writer: Writer, ids: Sequence[bytes], *, shard: int) -> dict[bytes, RunState]:
     """The stored rows of these runs, placeholders included, within the writer's transaction."""
     rows = await writer.lookup(
-        f"SELECT {_SELECTED} FROM k JOIN runs r ON r.shard = {shard} AND r.id = k.id",
+        f"SELECT {_SELECTED} FROM k JOIN {writer.name_of(runs)} r ON r.shard = {shard} AND r.id = k.id",
         {"id": "bytea"},
         [(id_,) for id_ in ids],
     )

@@ -94,9 +94,9 @@ def fold(cells: Mapping[Key, Cell], turns: Iterable[Turn]) -> dict[Key, Cell]:
     folded = {key: Cell(list(cell.sums), dict(cell.latencies)) for key, cell in cells.items()}
     for old, new in turns:
         if old is not None:
-            _count(folded, old, -1)
+            count(folded, old, -1)
         if new is not None:
-            _count(folded, new, +1)
+            count(folded, new, +1)
     return folded
 
 
@@ -110,7 +110,8 @@ def _keys(state: RunState) -> tuple[Key, Key]:
     return Key(state.shard, state.start_time // HOUR_US, *place), Key(state.shard, TOTAL, *place)
 
 
-def _count(cells: dict[Key, Cell], state: RunState, sign: int) -> None:
+def count(cells: dict[Key, Cell], state: RunState, sign: int) -> None:
+    """Count a run into its cells, or out of them with a `sign` of -1. Changes the cells."""
     sums = _sums(state)
     for key in _keys(state):
         cell = cells.setdefault(key, Cell.empty())
@@ -155,12 +156,25 @@ async def apply(writer: Writer, turns: list[Turn]) -> None:
     await writer.delete(stats, [key for key, cell in folded.items() if cell.is_empty() and key in stored])
 
 
+async def add(writer: Writer, counted: Mapping[Key, Cell]) -> None:
+    """Add what was counted elsewhere to the stored cells, within the writer's transaction."""
+    stored = await _load(writer, sorted(counted))
+    rows = []
+    for key, cell in counted.items():
+        there = stored.get(key, Cell.empty())
+        sums = [_within_64_bits(one + other) for one, other in zip(there.sums, cell.sums, strict=True)]
+        rows.append(_row(key, Cell(sums, sketch.merge([there.latencies, cell.latencies]))))
+    await writer.replace(stats, rows)
+
+
 async def _load(writer: Writer, keys: list[Key]) -> dict[Key, Cell]:
     columns = ", ".join(f"s.{name}" for name in COLUMNS)
     matches = " AND ".join(f"s.{name} = k.{name}" for name in Key._fields)
     kinds = ("smallint", "bigint", "bytea", "text", "text")
     rows = await writer.lookup(
-        f"SELECT {columns} FROM k JOIN stats s ON {matches}", dict(zip(Key._fields, kinds, strict=True)), keys
+        f"SELECT {columns} FROM k JOIN {writer.name_of(stats)} s ON {matches}",
+        dict(zip(Key._fields, kinds, strict=True)),
+        keys,
     )
     return {Key(*row[:_KEYS]): Cell(list(row[_KEYS:-1]), sketch.unpack(bytes(row[-1]))) for row in rows}
 

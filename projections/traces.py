@@ -1,10 +1,10 @@
 """The list of traces: root runs, newest first, filtered and in pages; and the runs of one trace."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, FromClause, LargeBinary, func, literal, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.schema import SHARD
@@ -14,6 +14,8 @@ from projections.runs import RunState, runs
 
 # Written out, because a partial index is only used where its condition is seen and not bound.
 _IS_ROOT: Final[ColumnElement[bool]] = literal_column("runs.is_root = 1")
+# Of so many runs at most a search takes all and sorts them; among more, the newest that match are soon met.
+_SORTED_MAX: Final = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +41,12 @@ async def find_roots(
     connection: AsyncConnection, filters: Filters, *, limit: int, offset: int, shard: int = SHARD
 ) -> list[NamedRun]:
     """A page of root runs, the newest start first; runs of one start in the order of their ids."""
+    roots = await _roots(connection, filters, shard)
     query = (
-        _filtered(select(*_NAMED), filters, shard)
-        .join(projects, _OWN_PROJECT)
-        .order_by(runs.c.start_time.desc(), runs.c.id.desc())
+        select(*roots.c, projects.c.name.label("project_name"))
+        .join(projects, (projects.c.shard == roots.c.shard) & (projects.c.id == roots.c.project_id))
+        .where(*_conditions(roots, filters, shard))
+        .order_by(roots.c.start_time.desc(), roots.c.id.desc())
         .limit(limit)
         .offset(offset)
     )
@@ -50,11 +54,53 @@ async def find_roots(
 
 
 async def count_roots(connection: AsyncConnection, filters: Filters, *, shard: int = SHARD) -> int:
-    """How many root runs the filters leave. Exact; from the statistics where these know it."""
-    if filters.search is None and filters.start_from is None and filters.start_to is None:
-        return await stats.count_roots(connection, project_ids=filters.project_ids, status=filters.status, shard=shard)
-    query = _filtered(select(func.count()).select_from(runs), filters, shard)
+    """How many root runs the filters leave. Exact; from the statistics, or from the names, where these know it."""
+    if filters.start_from is None and filters.start_to is None:
+        if filters.search is None:
+            ids, status = filters.project_ids, filters.status
+            return await stats.count_roots(connection, project_ids=ids, status=status, shard=shard)
+        if filters.status is None:
+            return await _count_named(connection, filters.search, filters, shard)
+    roots = await _roots(connection, filters, shard)
+    query = select(func.count()).select_from(roots).where(*_conditions(roots, filters, shard))
     return int((await connection.execute(query)).scalar_one())
+
+
+async def _count_named(connection: AsyncConnection, search: str, filters: Filters, shard: int) -> int:
+    """How many root runs bear a name that the search finds, whatever their start and status."""
+    query = names.count_named_like(search, project_ids=filters.project_ids, shard=shard)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def _roots(connection: AsyncConnection, filters: Filters, shard: int) -> FromClause:
+    """Where to look for root runs: in the whole table, or first of all for the few that bear a name looked for.
+
+    Databases do not know how few these are. They would go through all roots, or all of a project, by start.
+    """
+    if filters.search is None or await _count_named(connection, filters.search, filters, shard) > _SORTED_MAX:
+        return runs
+    named = select(*runs.c).where(runs.c.shard == shard, _IS_ROOT, _bears_name(filters.search, filters, shard))
+    return named.cte("named").prefix_with("MATERIALIZED")
+
+
+def _conditions(roots: FromClause, filters: Filters, shard: int) -> Iterator[ColumnElement[bool]]:
+    yield roots.c.shard == shard
+    if roots is runs:
+        yield _IS_ROOT
+        if filters.search is not None:
+            yield _bears_name(filters.search, filters, shard)
+    if filters.project_ids is not None:
+        yield _is_one_of(roots.c.project_id, filters.project_ids)
+    if filters.status is not None:
+        yield roots.c.status == filters.status
+    if filters.start_from is not None:
+        yield roots.c.start_time >= filters.start_from
+    if filters.start_to is not None:
+        yield roots.c.start_time <= filters.start_to
+
+
+def _bears_name(search: str, filters: Filters, shard: int) -> ColumnElement[bool]:
+    return runs.c.name.in_(names.named_like(search, project_ids=filters.project_ids, shard=shard))
 
 
 async def get_run(connection: AsyncConnection, run_id: bytes, *, shard: int = SHARD) -> NamedRun | None:
@@ -77,48 +123,35 @@ async def find_trace_of(connection: AsyncConnection, run_id: bytes, *, shard: in
 
 async def runs_of_trace(connection: AsyncConnection, trace_id: bytes, *, shard: int = SHARD) -> list[RunState]:
     """Every run of a trace, and the run that it is named after even when that says it is elsewhere."""
-    query = select(*runs.c).where(
-        runs.c.shard == shard,
-        runs.c.is_placeholder == 0,
-        or_(runs.c.trace_id == trace_id, runs.c.id == trace_id),
+    told = select(*runs.c).where(runs.c.shard == shard, runs.c.is_placeholder == 0)
+    # With one OR in place of the union, SQLite goes through the whole table.
+    query = union_all(
+        told.where(runs.c.trace_id == trace_id),
+        told.where(runs.c.id == trace_id, runs.c.trace_id != trace_id),
     )
     return [_state(row) for row in await connection.execute(query)]
 
 
 async def ancestors(connection: AsyncConnection, run: RunState, *, shard: int = SHARD) -> Sequence[RunState]:
     """The runs above a run, its parent first, as far as they are known. A cycle ends where it closes."""
+    is_known = (runs.c.shard == shard) & (runs.c.is_placeholder == 0)
+    line = select(literal(run.parent_run_id, LargeBinary).label("id")).cte("line", recursive=True)
+    # A join here would be planned as one over the whole table, once for every level.
+    parent = select(runs.c.parent_run_id).where(is_known, runs.c.id == line.c.id).scalar_subquery()
+    # Without ALL, so that an id that was found already ends it: that is a cycle.
+    line = line.union(select(parent).where(line.c.id.is_not(None)))
+    query = select(*runs.c).join(line, line.c.id == runs.c.id).where(is_known)
+    found = {state.id: state for state in map(_state, await connection.execute(query))}
     above: list[RunState] = []
-    seen = {run.id}
     parent_id = run.parent_run_id
-    while parent_id is not None and parent_id not in seen:
-        parent = await get_run(connection, parent_id, shard=shard)
-        if parent is None:
-            break
-        seen.add(parent_id)
-        above.append(parent.run)
-        parent_id = parent.run.parent_run_id
+    while parent_id != run.id and parent_id in found:
+        above.append(found.pop(parent_id))
+        parent_id = above[-1].parent_run_id
     return above
 
 
 _NAMED: Final = (*runs.c, projects.c.name.label("project_name"))
 _OWN_PROJECT: Final = (projects.c.shard == runs.c.shard) & (projects.c.id == runs.c.project_id)
-
-
-def _filtered(query: Select[Any], filters: Filters, shard: int) -> Select[Any]:
-    query = query.where(runs.c.shard == shard, _IS_ROOT)
-    if filters.project_ids is not None:
-        query = query.where(_is_one_of(runs.c.project_id, filters.project_ids))
-    if filters.status is not None:
-        query = query.where(runs.c.status == filters.status)
-    if filters.search is not None:
-        query = query.where(
-            runs.c.name.in_(names.named_like(filters.search, project_ids=filters.project_ids, shard=shard))
-        )
-    if filters.start_from is not None:
-        query = query.where(runs.c.start_time >= filters.start_from)
-    if filters.start_to is not None:
-        query = query.where(runs.c.start_time <= filters.start_to)
-    return query
 
 
 def _is_one_of(column: Any, values: Sequence[bytes]) -> ColumnElement[bool]:

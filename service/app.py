@@ -1,7 +1,7 @@
 """The composition root: every part of the service, and how they are put together."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -16,7 +16,22 @@ from events.log import Submission
 from events.receipts import Origin
 from projections import projects as projects_read_model
 from projections.runs import DEFAULT_PROJECT
-from service import contents, corrections, dashboard, docs, feedback, health, info, ingest, projects, runs
+from service import (
+    contents,
+    corrections,
+    dashboard,
+    docs,
+    feedback,
+    health,
+    history,
+    info,
+    ingest,
+    log,
+    projects,
+    quarantine,
+    receipts,
+    runs,
+)
 from service.errors import UnexpectedErrors, answer_errors
 from service.intake import Intake
 from service.items import project_created
@@ -27,6 +42,8 @@ from service.paths import API_ROOT, Paths
 from service.requests import AccessLog, ReadTimeout, RequestIds
 from service.settings import Settings
 from service.signing import Signer
+from service.stopping import on_stop_signal
+from service.streaming import LogFeed
 from service.wire.errors import error_responses
 from service.writer import IngestWriter, Memory
 
@@ -42,6 +59,10 @@ API_ROUTERS = (
     projects.router,
     contents.router,
     corrections.router,
+    history.router,
+    log.router,
+    receipts.router,
+    quarantine.router,
 )
 """What is found below /api/v1, and so below /, /api and API_PREFIX."""
 
@@ -98,10 +119,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.signer = Signer(app.state.instance.signing_key)
         app.state.engine = engine
         app.state.started_at = now()
-        async with IngestWriter(open_writer(settings.database_url), rule=settings.status_rule) as writer:
+        app.state.receipt_sums = receipts.ReceiptSums()
+        app.state.feed = LogFeed(engine)
+        watch = app.state.feed.watch
+        writing = IngestWriter(open_writer(settings.database_url), rule=settings.status_rule, on_commit=watch.notice)
+        async with aclosing(app.state.feed), writing as writer:
             app.state.intake = Intake(settings, writer, Memory(settings.ingest_queue_bytes))
             await _create_default_project(engine, writer)
-            yield
+            with on_stop_signal(watch.stop):
+                yield
     finally:
         await engine.dispose()
 

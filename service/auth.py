@@ -50,7 +50,7 @@ class Authorise(SecurityBase):
     """
 
     def __init__(self, scope: Scope) -> None:
-        self.scheme_name = "API key"
+        self.scheme_name = "ApiKey"
         self.model = _API_KEY
         self._scope = scope
 

@@ -1,68 +1,37 @@
-"""The command line: `agent-spy serve`, `agent-spy migrate`."""
+"""The command line: `agent-spy`, and every command below it."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 import uvicorn
-from alembic.util import CommandError
 from fastapi import FastAPI
-from sqlalchemy.exc import SQLAlchemyError
 
-from events.errors import LogError
 from events.ids import parse_id
 from service import migration
 from service.app import create_app, open_engine
+from service.command import CannotStart, setting, settings_of, with_database
 from service.erasing import erase_now
 from service.logs import configure_logging
 from service.paths import API_ROOT
+from service.quarantine_commands import quarantine
 from service.settings import (
     VERSION,
-    InvalidSettings,
     Settings,
     default_text,
-    expectation,
     export_options,
     load_settings,
     warnings,
 )
+from service.verifying import attest_command, verify_command
 
 log = logging.getLogger(__name__)
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-Outcome = TypeVar("Outcome")
 
 _ANY_OR_LOOPBACK: Final = {"0.0.0.0", "::", "127.0.0.1", "::1", "localhost"}
 # Requests under way may finish; Docker kills what has not stopped after ten seconds.
 _GRACE_S: Final = 8
-_LINGER_S: Final = 0.1
 # Longer than SDKs keep an idle connection, so that they never send on one that is being closed.
 _KEEP_ALIVE_S: Final = 75
-
-
-class CannotServe(click.ClickException):
-    """The database is not as it must be. Told in a sentence, without a traceback."""
-
-    exit_code = 1
-
-
-class CannotStart(click.ClickException):
-    """Settings or options that are wrong, or do not go together. Told in a sentence, without a traceback."""
-
-    exit_code = 2
-
-
-def setting(name: str) -> Callable[[Command], Command]:
-    """An option for the setting of this name, which tells what the setting tells of itself."""
-    field = Settings.model_fields[name]
-    flag = "--" + name.replace("_", "-")
-    expected = expectation(field)
-    text = f"{field.description} Expects {expected}." if expected else field.description
-    if field.annotation is bool:
-        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=field.description)
-    return click.option(flag, name, default=None, metavar=name.rsplit("_")[-1].upper(), help=text)
 
 
 def _settings_table() -> str:
@@ -97,7 +66,7 @@ def main() -> None:
 )
 def serve(migrate: bool, workers: int, **options: Any) -> None:
     """Serve the API. Options win over environment variables, and these over the file .env."""
-    settings = _settings(**options)
+    settings = settings_of(**options)
     if workers > 1 and settings.sqlite_file:
         raise CannotStart(
             "--workers: SQLite lets one process write at a time, so more of them would wait for each other. "
@@ -106,8 +75,8 @@ def serve(migrate: bool, workers: int, **options: Any) -> None:
     if workers > 1 and settings.reload:
         raise CannotStart("--workers: one worker is all that --reload can start anew.")
     if migrate:
-        _with_database(settings, migration.upgrade(settings.database_url))
-    _with_database(settings, _require_newest(settings))
+        with_database(settings, migration.upgrade(settings.database_url))
+    with_database(settings, _require_newest(settings))
     click.echo(introduction(settings))
     export_options(options)
     _run(settings, workers)
@@ -118,10 +87,10 @@ def serve(migrate: bool, workers: int, **options: Any) -> None:
 @click.option("--revision", default="head", show_default=True, help="The revision of the schema to go to.")
 def migrate(revision: str, **options: Any) -> None:
     """Bring the database's schema up to date."""
-    settings = _settings(**options)
-    before = _with_database(settings, migration.current(settings.database_url))
-    _with_database(settings, migration.upgrade(settings.database_url, revision))
-    after = _with_database(settings, migration.current(settings.database_url))
+    settings = settings_of(**options)
+    before = with_database(settings, migration.current(settings.database_url))
+    with_database(settings, migration.upgrade(settings.database_url, revision))
+    after = with_database(settings, migration.current(settings.database_url))
     was = "already" if after == before else f"now, and was at {before}" if before else "now, and is new"
     click.echo(f"The schema of {settings.data_place} is at {after} {was}.")
 
@@ -135,14 +104,19 @@ def erase(trace_id: str, reason: str, **options: Any) -> None:
 
     Works beside a running server.
     """
-    settings = _settings(**options)
+    settings = settings_of(**options)
     id_ = parse_id(trace_id)
     if id_ is None:
         raise click.BadParameter(f"{trace_id!r} is no UUID", param_hint="TRACE_ID")
-    erased, is_purged = _with_database(settings, erase_now(settings, id_, reason))
+    erased, is_purged = with_database(settings, erase_now(settings, id_, reason))
     left = "have left the files" if is_purged else "leave the files with the next checkpoint or vacuum"
     what = f"{erased.runs} runs and {erased.feedback} feedbacks"
     click.echo(f"Erased {what}, by event {erased.event.position}. Their bytes {left}.")
+
+
+main.add_command(quarantine)
+main.add_command(verify_command)
+main.add_command(attest_command)
 
 
 def introduction(settings: Settings) -> str:
@@ -171,34 +145,6 @@ def worker_app() -> FastAPI:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     return create_app(settings)
-
-
-def _settings(**options: Any) -> Settings:
-    """The settings, with logs going where they say, and what is probably not meant logged."""
-    try:
-        settings = load_settings(**options)
-    except InvalidSettings as error:
-        raise CannotStart(str(error)) from None
-    configure_logging(settings.log_level, settings.log_format)
-    return settings
-
-
-def _with_database(settings: Settings, work: Awaitable[Outcome]) -> Outcome:
-    async def run() -> Outcome:
-        try:
-            return await work
-        except Exception:
-            # The thread that could not open a SQLite file is about to tell this loop that it ends.
-            await asyncio.sleep(_LINGER_S)
-            raise
-
-    try:
-        return asyncio.run(run())
-    except (LogError, CommandError) as error:
-        raise CannotServe(str(error)) from None
-    except (SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error)
-        raise CannotServe(f"The database {settings.data_place} cannot be used: {reason}") from None
 
 
 async def _require_newest(settings: Settings) -> None:

@@ -19,7 +19,9 @@ router = APIRouter(prefix="/contents", tags=["contents"], responses=error_respon
     responses={
         200: {
             "description": "The bytes, under the media type that they were sent with.",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}, "example": "a,b\n1,2\n"}
+            },
         }
     },
 )

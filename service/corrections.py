@@ -27,7 +27,7 @@ Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 
 
 @router.post("/runs/{run_id}/revert")
-async def revert(
+async def revert_run_to_version(
     run_id: str, asked: RevertRequest, request: Request, intake: IntakePart, caller: Administrator
 ) -> RevertReport:
     """Undo what was written to a run after a version. History keeps both what was undone and that it was."""
@@ -57,7 +57,7 @@ async def revert(
 
 
 @router.delete("/traces/{trace_id}")
-async def erase(
+async def delete_trace(
     trace_id: str,
     request: Request,
     intake: IntakePart,

@@ -7,19 +7,22 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 from pydantic import BeforeValidator
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events import log
 from events.times import parse_time
-from projections import projects, stats, traces, trees
+from projections import asof, projects, stats, traces, trees
+from projections.asof import WholeTrace
 from projections.runs import RunState
 from projections.status import Status, status_filter
 from projections.traces import Filters, NamedRun
 from projections.trees import Edge
 from service import rendering
+from service.asof import MomentPart
 from service.auth import authorise
 from service.keys import Scope
-from service.parts import EnginePart
-from service.runs import AddressesPart, path_id
+from service.parts import EnginePart, SettingsPart
+from service.runs import AddressesPart, path_id, then
 from service.wire.errors import error_responses
 from service.wire.runs import RootRunsResponse, RunHierarchyResponse, StatsSummaryResponse
 
@@ -110,17 +113,25 @@ async def read_roots(
 
 
 @router.get("/runs/{trace_id}/hierarchy", response_model=RunHierarchyResponse, responses=error_responses(404))
-async def read_hierarchy(trace_id: str, engine: EnginePart) -> Response:
-    """A trace as a tree. Asked with the id of a run inside a trace: the tree from that run down."""
+async def read_hierarchy(trace_id: str, engine: EnginePart, settings: SettingsPart, moment: MomentPart) -> Response:
+    """A trace as a tree, now or as of an earlier moment. Asked with the id of a run in it: the tree from there down."""
     id_ = path_id("trace", trace_id)
     async with engine.connect() as connection:
-        trace = await traces.find_trace_of(connection, id_)
-        if trace is None:
-            raise HTTPException(404, f"There is no trace {trace_id}.")
-        runs = await traces.runs_of_trace(connection, trace)
-    tree = trees.build([_edge(run) for run in runs], trace)
-    below = tree if id_ == trace else trees.subtree(tree, id_)
+        position = await moment.find(connection)
+        if position is None:
+            found = await _read_trace_now(connection, id_)
+        else:
+            found = await asof.trace_at(connection, id_, position, rule=settings.status_rule)
+    if found is None:
+        raise HTTPException(404, f"There is no trace {trace_id}{then(position)}.")
+    tree = trees.build([_edge(run) for run in found.runs], found.id)
+    below = tree if id_ == found.id else trees.subtree(tree, id_)
     return Response(rendering.hierarchy(below or tree), media_type="application/json")
+
+
+async def _read_trace_now(connection: AsyncConnection, trace_or_run_id: bytes) -> WholeTrace | None:
+    trace_id = await traces.find_trace_of(connection, trace_or_run_id)
+    return None if trace_id is None else WholeTrace(trace_id, await traces.runs_of_trace(connection, trace_id))
 
 
 @router.get("/stats/summary", response_model=StatsSummaryResponse)

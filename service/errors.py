@@ -18,9 +18,11 @@ from projections.erasure import NoSuchTrace
 from projections.reverting import NoSuchRun, NoSuchVersion
 from service.auth import Forbidden, Unauthenticated
 from service.body import BodyNotDecodable, BodyTooLarge, EncodingNotSupported
+from service.cursors import InvalidCursor
 from service.items import UnusableBody, UnusableItem
 from service.logs import request_id
 from service.multipart import MalformedMultipart
+from service.retrying import AlreadyRetried, ItemErased, NotInQuarantine, StillUnusable
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +33,15 @@ STATUS_OF: Final[dict[type[Exception], int]] = {
     MalformedMultipart: 400,
     NoSuchRun: 404,
     NoSuchTrace: 404,
+    NotInQuarantine: 404,
+    AlreadyRetried: 409,
     PayloadErased: 410,
+    ItemErased: 410,
     BodyTooLarge: 413,
     EncodingNotSupported: 415,
     NoSuchVersion: 422,
+    InvalidCursor: 422,
+    StillUnusable: 422,
     UnusableItem: 422,
     UnusableBody: 400,
     ClientDisconnect: 499,  # Nobody reads this answer: it is for the access log.

@@ -16,7 +16,7 @@ from projections.feedback import Feedback
 from service import items
 from service.auth import Caller, authorise, refuse_foreign_origin
 from service.errors import IngestRoute
-from service.ingest import Ingester
+from service.ingest import Ingester, require_json
 from service.intake import IntakePart
 from service.items import Item, UnusableItem
 from service.keys import Scope
@@ -33,10 +33,14 @@ Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
 Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 
 
-@router.post("", response_model=FeedbackBody, openapi_extra=feedback_request("key"))
+@router.post(
+    "", response_model=FeedbackBody, openapi_extra=feedback_request("key"), responses=error_responses(400, 413, 415)
+)
 async def post_feedback(request: Request, intake: IntakePart, engine: EnginePart, caller: Ingester) -> Response:
     """Give feedback. One that was given before with the same bytes is not given again."""
-    taken, results = await intake.take(request, caller, lambda body: [items.feedback_posted(body, source="feedback")])
+    taken, results = await intake.take(
+        request, caller, lambda body: _usable(items.feedback_posted(body, source="feedback"), body)
+    )
     if results[0].reason is not None:
         raise UnusableItem(results[0].reason)
     (item,) = taken
@@ -45,7 +49,10 @@ async def post_feedback(request: Request, intake: IntakePart, engine: EnginePart
 
 
 @router.patch(
-    "/{feedback_id}", response_model=FeedbackBody, openapi_extra=feedback_request(), responses=error_responses(404)
+    "/{feedback_id}",
+    response_model=FeedbackBody,
+    openapi_extra=feedback_request(),
+    responses=error_responses(400, 404, 413, 415),
 )
 async def patch_feedback(
     feedback_id: str, request: Request, intake: IntakePart, engine: EnginePart, caller: Ingester
@@ -56,7 +63,7 @@ async def patch_feedback(
     def itemise(body: bytes) -> Sequence[Item]:
         if id_ is None:
             return [Refused("feedback", f"{feedback_id!r} in the path is not a UUID", body)]
-        return [items.feedback_patched(id_, body, source="feedback")]
+        return _usable(items.feedback_patched(id_, body, source="feedback"), body)
 
     _, results = await intake.take(request, caller, itemise)
     if results[0].reason is not None or id_ is None:
@@ -93,6 +100,12 @@ async def delete_feedback(feedback_id: str, request: Request, intake: IntakePart
     """Delete feedback. What is not there stays so."""
     id_ = path_id("feedback", feedback_id)
     await intake.take(request, caller, lambda _: [items.feedback_deleted(id_)])
+
+
+def _usable(item: Item, body: bytes) -> Sequence[Item]:
+    if isinstance(item, Refused):
+        require_json(body)
+    return [item]
 
 
 async def _answer(engine: AsyncEngine, feedback_id: bytes) -> Response:

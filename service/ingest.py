@@ -32,7 +32,13 @@ Ingester = Annotated[Caller, Depends(authorise(Scope.INGEST))]
 _MULTIPART_TAKEN: Final = Accepted(message="Runs ingested").model_dump_json().encode()
 
 
-@router.post("/runs/multipart", status_code=202, response_model=Accepted, openapi_extra=MULTIPART_REQUEST)
+@router.post(
+    "/runs/multipart",
+    status_code=202,
+    response_model=Accepted,
+    responses=error_responses(400),
+    openapi_extra=MULTIPART_REQUEST,
+)
 async def ingest_multipart(request: Request, intake: IntakePart, caller: Ingester) -> Response:
     """Take runs, feedback and attachments in parts. A part of which nothing can be made is kept in quarantine."""
 
@@ -86,7 +92,7 @@ async def _take_one(request: Request, intake: IntakePart, caller: Caller, operat
         limit = intake.settings.max_trace_bytes
         items = list(run_items(operation, body, source=operation, field_bytes_max=limit, run_id=run_id))
         if isinstance(items[0], Refused):
-            _require_json(body)
+            require_json(body)
         return items
 
     _, results = await intake.take(request, caller, itemise)
@@ -94,7 +100,8 @@ async def _take_one(request: Request, intake: IntakePart, caller: Caller, operat
         raise UnusableItem(results[0].reason)
 
 
-def _require_json(body: bytes) -> None:
+def require_json(body: bytes) -> None:
+    """Raise `UnusableBody` when a body is no JSON at all, which is answered otherwise than JSON that cannot be used."""
     try:
         loads(body)
     except NotJSON as error:

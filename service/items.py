@@ -310,11 +310,12 @@ def _item(entry: _RunParts | Item, field_bytes_max: int) -> Item:
 
 
 def _run_of_parts(run: _RunParts, field_bytes_max: int) -> Item:
-    main = b"{}" if run.main is None else run.main.strip()
+    sent = b"{}" if run.main is None else run.main
+    main = sent.strip()
     try:
         fields = run_fields(main)
     except NotJSON as error:
-        return Refused(run.source, f"{run.source} is not a JSON object: {error}", _assembled(b"{}", run.fields, main))
+        return Refused(run.source, f"{run.source} is not a JSON object: {error}", _assembled(b"{}", run.fields, sent))
     readable = {name: _readable(raw) for name, raw in run.fields.items()}
     payload = _assembled(main, readable)
     looked_at = {name: Raw(raw) for name, raw in readable.items() if name in _LOOKED_AT}
@@ -323,14 +324,20 @@ def _run_of_parts(run: _RunParts, field_bytes_max: int) -> Item:
     return _run_item(run.operation, payload, fields, run.run_id, run.source, field_bytes_max)
 
 
-_is_json = msgspec.json.Decoder(Raw).decode
+_decode_raw = msgspec.json.Decoder(Raw).decode
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        _decode_raw(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _readable(raw: bytes) -> bytes:
     """The part as it came, or as a JSON string that holds its very bytes when no reader would take it for JSON."""
-    try:
-        _is_json(raw)
-    except (msgspec.DecodeError, RecursionError):
+    if not _is_json(raw):
         try:
             loads(raw)
         except NotJSON:
@@ -344,6 +351,8 @@ def _assembled(main: bytes, fields: Mapping[str, bytes], broken_main: bytes | No
         fields = {"main": quoted(broken_main), **{name: _readable(raw) for name, raw in fields.items()}}
     if not fields:
         return main
+    if not _is_json(main):  # What only lenient readers take may be too much for them with more at its end.
+        return joined({**split_object(main), **fields})
     inside = main[:-1].rstrip()
     comma = b"" if inside == b"{" else b","
     return inside + comma + joined(dict(fields))[1:]

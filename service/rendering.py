@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from events.codec import Offloaded, offloaded
 from events.ids import format_id
-from events.jsontext import clean, loads
+from events.jsontext import NotJSON, clean, split_array
 from events.kinds import RunPatched, RunPosted, said
 from events.log import RecordedEvent
 from events.times import format_time
@@ -132,7 +132,7 @@ def run(
         "session_id": format_id(state.project_id),
         "inputs": _object("inputs", members.get("inputs", b"{}")),
         "outputs": _object("outputs", members["outputs"]) if "outputs" in members else None,
-        "tags": _list_of_text(members.get("tags")),
+        "tags": _texts(members["tags"]) if "tags" in members else [],
         "extra": extra,
         "events": _fragment(members.get("events", b"[]")),
         "serialized": _fragment(members.get("serialized", b"null")),
@@ -226,9 +226,13 @@ def _tags(run: RunState) -> list[str]:
     return tags
 
 
-def _list_of_text(raw: bytes | None) -> list[Any]:
-    value = None if raw is None else loads(clean(raw))
-    return [] if value is None else value if isinstance(value, list) else [value]
+def _texts(raw: bytes) -> list[str]:
+    """A value that SDKs read as a list of strings, as one."""
+    try:
+        entries = split_array(raw)
+    except NotJSON:
+        entries = [raw]
+    return [clean_text(entry) for entry in entries]
 
 
 def _object(name: Literal["inputs", "outputs"], raw: bytes) -> Any:

@@ -4,17 +4,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.ids import parse_id
 from events.kinds import run_stream
 from events.log import read_stream
-from projections import attachments, record, traces
+from projections import asof, attachments, record, traces
+from projections.asof import WholeRun
 from projections.reverts import effective
 from service import rendering
 from service.addresses import Addresses, addresses
+from service.asof import MomentOfRunPart
 from service.auth import authorise
 from service.keys import Scope
-from service.parts import EnginePart
+from service.parts import EnginePart, SettingsPart
 from service.rendering import StatusWords
 from service.wire.errors import error_responses
 from service.wire.runs import RunResponse
@@ -36,6 +39,11 @@ def path_id(noun: str, text: str) -> bytes:
     return id_
 
 
+def then(position: int | None) -> str:
+    """How a sentence ends that is about an earlier moment of the log."""
+    return "" if position is None else f" as of position {position}: it came later, or was erased since"
+
+
 def status_words(request: Request, asked: StatusWords | None) -> StatusWords:
     """LangSmith's words for its own SDKs, the documented ones for everyone else, unless asked for either."""
     if asked is not None:
@@ -49,7 +57,9 @@ async def read_run(
     run_id: str,
     request: Request,
     engine: EnginePart,
+    settings: SettingsPart,
     addresses: AddressesPart,
+    moment: MomentOfRunPart,
     asked: Annotated[
         StatusWords | None,
         Query(
@@ -58,15 +68,27 @@ async def read_run(
         ),
     ] = None,
 ) -> Response:
-    """A run with every field that was ever said of it."""
+    """A run with every field that was ever said of it: now, or as of an earlier moment."""
     id_ = path_id("run", run_id)
     async with engine.connect() as connection:
-        named = await traces.get_run(connection, id_)
-        if named is None:
-            raise HTTPException(404, f"There is no run {run_id}.")
-        told = record.fold(effective(await read_stream(connection, run_stream(id_))))
-        attached = (await attachments.of_runs(connection, [id_])).get(id_, [])
-        needs_above = "dotted_order" not in told.members
-        above = await traces.ancestors(connection, named.run) if needs_above else []
-    body = rendering.run(named, told, attached, above, addresses, words=status_words(request, asked))
+        position = await moment.find(connection, id_)
+        if position is None:
+            found = await _read_now(connection, id_)
+        else:
+            found = await asof.run_at(connection, id_, position, rule=settings.status_rule)
+    if found is None:
+        raise HTTPException(404, f"There is no run {run_id}{then(position)}.")
+    body = rendering.run(
+        found.named, found.record, found.attachments, found.above, addresses, words=status_words(request, asked)
+    )
     return Response(body, media_type="application/json", headers={"Vary": "User-Agent"})
+
+
+async def _read_now(connection: AsyncConnection, run_id: bytes) -> WholeRun | None:
+    named = await traces.get_run(connection, run_id)
+    if named is None:
+        return None
+    told = record.fold(effective(await read_stream(connection, run_stream(run_id))))
+    attached = (await attachments.of_runs(connection, [run_id])).get(run_id, [])
+    above = await traces.ancestors(connection, named.run) if asof.needs_above(told) else []
+    return WholeRun(named, told, attached, above)

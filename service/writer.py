@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, TypeVar
 from events import log
 from events.dialect import Writer
 from events.errors import FoldVersionMismatch, SchemaMismatch, Unavailable
-from events.log import ERASED_REASON, Head, NewEvent, Outcome, Refused, Submission
+from events.log import ERASED_REASON, Appended, Head, NewEvent, Outcome, Refused, Submission
 from projections import erasure, projector
 from projections.status import StatusRule
 
@@ -118,7 +118,10 @@ class Memory:
 
 
 class IngestWriter:
-    """Commits submissions in groups, one group at a time. Each waits `patience_s` seconds for the database at most."""
+    """Commits submissions in groups, one group at a time. Each waits `patience_s` seconds for the database at most.
+
+    `on_commit` is called after every commit with the position at which the log ends. It must not wait for anything.
+    """
 
     def __init__(
         self,
@@ -127,11 +130,13 @@ class IngestWriter:
         rule: StatusRule,
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
         patience_s: float = PATIENCE_S,
+        on_commit: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._writer = writer
         self._rule: StatusRule = rule
         self._now = now
         self._patience_s = patience_s
+        self._on_commit = on_commit
         self._waiting: deque[_Waiting] = deque()
         self._turn = asyncio.Lock()  # The connection does one transaction at a time.
         self._arrived = asyncio.Event()
@@ -173,9 +178,13 @@ class IngestWriter:
 
         Raises `Unavailable` when the database does not take it, and whatever the work raises.
         """
+        fold_version = projector.fold_version(self._rule)
         async with self._turn, self._writer.transaction():
-            head = await log.lock_head(self._writer, fold_version=projector.fold_version(self._rule))
-            return await work(self._writer, head, self._now())
+            head = await log.lock_head(self._writer, fold_version=fold_version)
+            done = await work(self._writer, head, self._now())
+            moved = await log.lock_head(self._writer, fold_version=fold_version)
+        self._on_commit(moved.position)
+        return done
 
     async def purge(self) -> bool:
         """Have what was erased leave the files. False when that is still to come, as it always is on PostgreSQL."""
@@ -231,7 +240,7 @@ class IngestWriter:
                 if not waiting.answer.done():
                     waiting.answer.set_result(result)
 
-    async def _try_again(self, group: Sequence[_Waiting], error: Unavailable) -> None:
+    async def _try_again(self, group: Sequence[_Waiting], error: Exception) -> None:
         """Put back what has patience left; the database may be back in a moment."""
         impatient = time.monotonic() - self._patience_s + _RETRY_PAUSE_S
         _fail([waiting for waiting in group if self._stopping or waiting.since < impatient], error)
@@ -246,12 +255,15 @@ class IngestWriter:
             return
         (waiting,) = group
         try:
-            cleaned = await self._without_culprits(waiting.submission, error)
+            cleaned = await self._without_culprits(waiting.submission)
         except Unavailable as gone:  # Nothing was learned about any item.
             await self._try_again(group, gone)
             return
         except (FoldVersionMismatch, SchemaMismatch) as mismatch:
             _fail(group, mismatch)
+            return
+        if cleaned is waiting.submission:
+            await self._try_again(group, error)
             return
         if all(new is old for new, old in zip(cleaned.items, waiting.submission.items, strict=True)):
             _fail(group, error)  # Nothing in it is to blame, so it is we who cannot write.
@@ -259,47 +271,51 @@ class IngestWriter:
         waiting.submission = cleaned
         await self._commit(group)
 
-    async def _without_culprits(self, submission: Submission, error: Exception) -> Submission:
-        """The submission with those items refused that cannot be committed on their own."""
-        items: list[NewEvent | Refused] = []
-        for item in submission.items:
-            culprit = await self._refusal_of(submission, item) if isinstance(item, NewEvent) else None
-            items.append(culprit or item)
-        if all(isinstance(item, Refused) for item in items) or items != list(submission.items):
-            return replace(submission, items=items)
-        return replace(submission, items=[_refused(item, error) for item in items])
+    async def _without_culprits(self, submission: Submission) -> Submission:
+        """The submission with those items refused that cannot be committed; the same one when all of them can."""
+        wrong = [await self._trial_of(submission, item) for item in submission.items]
+        if not any(wrong):  # None alone: so it is all of them together, or what was wrong has passed.
+            together = await self._trial(submission)
+            if together is None:
+                return submission
+            wrong = [together] * len(submission.items)
+        items = [_refused(item, error) if error else item for item, error in zip(submission.items, wrong, strict=True)]
+        return replace(submission, items=items)
 
-    async def _refusal_of(self, submission: Submission, item: NewEvent) -> Refused | None:
-        """Try an item alone in a transaction that is rolled back. Raises what is no fault of the item's."""
+    async def _trial_of(self, submission: Submission, item: NewEvent | Refused) -> Exception | None:
+        return None if isinstance(item, Refused) else await self._trial(replace(submission, items=[item]))
+
+    async def _trial(self, submission: Submission) -> Exception | None:
+        """What goes wrong in a transaction that is rolled back. Raises what is no fault of the items."""
         try:
             with contextlib.suppress(_RolledBack):
                 async with self._writer.transaction():
-                    await self._append([replace(submission, items=[item])])
+                    await self._append([submission])
                     raise _RolledBack
         except (Unavailable, FoldVersionMismatch, SchemaMismatch):
             raise
         except Exception as error:
-            return _refused(item, error)
+            return error
         return None
 
     async def _transact(self, submissions: Sequence[Submission]) -> list[list[Result]]:
         async with self._writer.transaction():
-            outcomes = await self._append(submissions)
+            appended = await self._append(submissions)
+        if appended.events:
+            self._on_commit(appended.events[-1].position)
         return [
             [Result(outcome, _reason(outcome, item)) for outcome, item in pairs]
             for pairs in (
                 zip(of_one, submission.items, strict=True)
-                for of_one, submission in zip(outcomes, submissions, strict=True)
+                for of_one, submission in zip(appended.outcomes, submissions, strict=True)
             )
         ]
 
-    async def _append(self, submissions: Sequence[Submission]) -> list[list[Outcome]]:
+    async def _append(self, submissions: Sequence[Submission]) -> Appended:
         head = await log.lock_head(self._writer, fold_version=projector.fold_version(self._rule))
-        appended = await log.append(
-            self._writer, head, submissions, now=self._now(), streams_of=erasure.streams_of
-        )
+        appended = await log.append(self._writer, head, submissions, now=self._now(), streams_of=erasure.streams_of)
         await projector.apply(self._writer, appended.events, rule=self._rule, shard=head.shard)
-        return appended.outcomes
+        return appended
 
 
 class _RolledBack(Exception):

@@ -21,6 +21,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=DATABASES, help="run storage tests on this database only")
+    parser.addoption("--update-snapshots", action="store_true", help="freeze what recorded traffic folds to anew")
 
 
 def pytest_configure() -> None:

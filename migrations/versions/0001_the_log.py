@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("shard", "stream", "event_id", name="events_once"),
     )
     op.create_index("events_stream", "events", ["shard", "stream", "version"])
+    op.create_index("events_kind", "events", ["shard", "kind", "position"])
     op.create_table(
         "heads",
         sa.Column("shard", sa.SmallInteger, nullable=False),
@@ -123,9 +124,22 @@ def upgrade() -> None:
         sa.Column("raw_hash", sa.LargeBinary, nullable=False),
         sa.Column("chain", sa.LargeBinary, nullable=False),
         sa.Column("raw", sa.LargeBinary),
+        sa.Column("retried_at", sa.BigInteger),
+        sa.Column("retry_receipt_id", sa.BigInteger),
+        sa.Column("outcome", sa.Text),
         sa.PrimaryKeyConstraint("shard", "quarantine_id", name="quarantine_pk"),
     )
     op.create_index("quarantine_receipt", "quarantine", ["shard", "receipt_id"])
+    op.create_table(
+        "duplicates",
+        sa.Column("shard", sa.SmallInteger, nullable=False),
+        sa.Column("stream", sa.LargeBinary, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("receipt_id", sa.BigInteger, nullable=False),
+        sa.Column("times", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("shard", "stream", "version", "receipt_id", name="duplicates_pk"),
+    )
+    op.create_index("duplicates_receipt", "duplicates", ["shard", "receipt_id"])
     op.create_table(
         "contents",
         sa.Column("shard", sa.SmallInteger, nullable=False),
@@ -211,7 +225,9 @@ def _begin_shard(shard: int) -> None:
 
 
 def downgrade() -> None:
-    for name in ("instance", "erased", "content_holders", "contents", "quarantine", "receipts", "heads", "events"):
+    for name in ("instance", "erased", "content_holders", "contents", "duplicates", "quarantine", "receipts"):
+        op.drop_table(name)
+    for name in ("heads", "events"):
         op.drop_table(name)
     if op.get_bind().dialect.name != "sqlite":
         op.execute("DROP FUNCTION events_refuse_change()")

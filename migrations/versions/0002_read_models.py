@@ -99,6 +99,7 @@ def upgrade() -> None:
         sa.Column("id", sa.LargeBinary, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("runs", sa.BigInteger, nullable=False),
+        sa.Column("namers", sa.BigInteger, nullable=False),
         sa.Column("is_created", sa.SmallInteger, nullable=False),
         sa.Column("first_recorded_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("shard", "id", name="projects_pk"),
@@ -141,6 +142,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("shard", "id", name="feedback_pk"),
     )
     op.create_index("feedback_run", "feedback", ["shard", "run_id"])
+    op.create_index("feedback_trace", "feedback", ["shard", "trace_id"])
+    op.create_table(
+        "former_places",
+        sa.Column("shard", sa.SmallInteger, nullable=False),
+        sa.Column("place_id", sa.LargeBinary, nullable=False),
+        sa.Column("run_id", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("shard", "place_id", "run_id", name="former_places_pk"),
+    )
+    op.create_index("former_places_run", "former_places", ["shard", "run_id"])
     op.create_table(
         "checkpoints",
         sa.Column("shard", sa.SmallInteger, nullable=False),
@@ -155,5 +165,5 @@ def _create_partial_index(name: str, table: str, columns: list[str], where: str)
 
 
 def downgrade() -> None:
-    for name in ("checkpoints", "feedback", "attachments", "projects", "names", "stats", "runs"):
+    for name in ("checkpoints", "former_places", "feedback", "attachments", "projects", "names", "stats", "runs"):
         op.drop_table(name)

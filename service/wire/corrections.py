@@ -8,7 +8,7 @@ _REASON = "Why, for whoever reads the history. Kept for good."
 class RevertRequest(BaseModel):
     """Which version of the run to go back to, and why."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"to_version": 1, "reason": "patched by mistake"}})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"to_version": 1, "reason": "patched by mistake"}]})
 
     to_version: int = Field(ge=1, le=2**62, description="What was written after this version no longer counts.")
     reason: str = Field(min_length=1, max_length=500, description=_REASON)
@@ -19,13 +19,15 @@ class RevertReport(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "run_id": "550e8400-e29b-41d4-a716-446655440000",
-                "version": 3,
-                "position": 42,
-                "to_version": 1,
-                "reason": "patched by mistake",
-            }
+            "examples": [
+                {
+                    "run_id": "550e8400-e29b-41d4-a716-446655440000",
+                    "version": 3,
+                    "position": 42,
+                    "to_version": 1,
+                    "reason": "patched by mistake",
+                }
+            ]
         }
     )
 
@@ -41,14 +43,16 @@ class ErasureReport(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "trace_id": "550e8400-e29b-41d4-a716-446655440000",
-                "position": 43,
-                "runs": 2,
-                "feedback": 0,
-                "reason": "asked for by the user",
-                "is_purged": True,
-            }
+            "examples": [
+                {
+                    "trace_id": "550e8400-e29b-41d4-a716-446655440000",
+                    "position": 43,
+                    "runs": 2,
+                    "feedback": 0,
+                    "reason": "asked for by the user",
+                    "is_purged": True,
+                }
+            ]
         }
     )
 

@@ -37,6 +37,7 @@ _ERRORS: Final[dict[int, tuple[str, str]]] = {
     403: ("Not allowed.", "This API key may not do this: it lacks the scope admin."),
     404: ("There is nothing here.", "There is no run 550e8400-e29b-41d4-a716-446655440000."),
     409: ("It does not fit what is there.", "There is a run with this id in another project."),
+    410: ("It was here and was erased.", "the payload of event 42 was erased"),
     413: ("The body is too large.", "The body is larger than 128 MB when decompressed (MAX_BODY_MB)."),
     415: ("The encoding of the body is not supported.", "Content-Encoding br is not supported."),
     500: ("Something went wrong in the service.", "Internal server error"),

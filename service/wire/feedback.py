@@ -22,7 +22,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
 class FeedbackBody(BaseModel):
     """One feedback on a run, or on a project when it names no run."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"example": _EXAMPLE})
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_EXAMPLE]})
 
     id: str = Field(description="Its id.")
     run_id: str | None = Field(description="The run that it is about, known or not.")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Accepted(BaseModel):
     """Everything that could be used is stored and can be read."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"message": "Runs ingested"}})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Runs ingested"}]})
 
     message: str = Field(description="What was done.")
 
@@ -18,7 +18,7 @@ class BatchReport(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {"success": True, "created_count": 1, "updated_count": 1, "errors": []},
+            "examples": [{"success": True, "created_count": 1, "updated_count": 1, "errors": []}],
         }
     )
 

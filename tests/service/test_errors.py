@@ -7,7 +7,6 @@ from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from events.errors import (
-    DataRefused,
     FoldVersionMismatch,
     LogError,
     PayloadErased,
@@ -61,7 +60,6 @@ async def ingest(error: Exception, *, debug: bool = False) -> httpx.Response:
         (PayloadErased(3), 410),
         (BodyTooLarge(10), 413),
         (EncodingNotSupported("br", ("gzip",)), 415),
-        (DataRefused("NUL"), 422),
         (Unavailable("locked"), 503),
         (FoldVersionMismatch(stored="1", own="2"), 503),
         (SchemaMismatch("old"), 503),

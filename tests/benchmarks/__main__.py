@@ -1,0 +1,89 @@
+"""`python -m tests.benchmarks`: measures throughput; with `stalls`, what a large body does to everyone else."""
+
+import signal
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+from tests.benchmarks import stalls as large
+from tests.benchmarks.load import ORDERS, Order, Workload
+from tests.benchmarks.throughput import SYSTEMS, Measured, System, in_own_process, measure, medians, place_of
+from tests.benchmarks.traffic import SHAPES, Shape
+from tests.server import Server
+
+_BYTES_PER_MB: Final = 1_000_000
+_FORMATS: Final = {
+    "runs/s": ",.0f",
+    "floor runs/s": ",.0f",
+    "server CPU ms/run": ".3f",
+    "database CPU ms/run": ".3f",
+    "floor CPU ms/run": ".3f",
+    "runs/s of floor": ".2f",
+    "CPU of floor": ".1f",
+}
+
+
+@click.group(invoke_without_command=True, context_settings={"show_default": True})
+@click.option("--runs", default=20_000, help="Runs to send.")
+@click.option("--connections", default=8, help="Clients, each of which waits for an answer before it sends again.")
+@click.option("--shape", type=click.Choice(SHAPES), default="multipart", help="How items travel.")
+@click.option("--order", type=click.Choice(ORDERS), default="apart", help="POST and PATCH, or one POST with both.")
+@click.option("--items", default=100, help="Items in a request.")
+@click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
+@click.option("--workers", default=1, help="Processes of the server (PostgreSQL only).")
+@click.option("--repeat", default=3, help="Repetitions, of which the medians are printed last.")
+@click.option("--seed", default=1, help="What the runs are made from.")
+@click.pass_context
+def main(
+    context: click.Context,
+    runs: int,
+    connections: int,
+    shape: Shape,
+    order: Order,
+    items: int,
+    database: System,
+    workers: int,
+    repeat: int,
+    seed: int,
+) -> None:
+    """Start a server, send it runs from a process beside it, and look whether all of them are there."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that servers are stopped then, too.
+    if context.invoked_subcommand is not None:
+        return
+    workload = Workload(runs, connections, shape, order, items, seed)
+    click.echo(f"{database}, {workers} worker(s): {workload}")
+    with place_of(database) as place:
+        measured: list[Measured] = []
+        for number in range(1, repeat + 1):
+            measured.append(measure(place, workload, workers=workers))
+            _print(f"repetition {number} of {repeat}", measured[-1].figures)
+    _print(f"medians of {repeat}", medians(measured))
+
+
+@main.command(context_settings={"show_default": True})
+@click.option("--megabytes", default=24, help="MB (of 1,000,000 bytes) of a body before it is compressed.")
+@click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
+def stalls(megabytes: int, database: System) -> None:
+    """Send large bodies, and tell the slowest answer of /health/live beside each."""
+    with place_of(database) as place:
+        for name, build in large.loads(megabytes * _BYTES_PER_MB).items():
+            url = place.databases.migrated()
+            with Server(url, place.directory) as server:
+                found = in_own_process(large.measure, server.url, build())
+            place.databases.drop(url)
+            click.echo(
+                f"{name}: {found.sent_bytes / _BYTES_PER_MB:.1f} MB answered after {found.seconds:.2f} s; "
+                f"/health/live at worst {1000 * found.slowest_seconds:.0f} ms, usually "
+                f"{1000 * found.usual_seconds:.1f} ms"
+            )
+
+
+def _print(title: str, figures: Mapping[str, float]) -> None:
+    click.echo(f"-- {title}")
+    for name, value in figures.items():
+        click.echo(f"{name:>20}  {value:{_FORMATS.get(name, ',.0f')}}")
+
+
+if __name__ == "__main__":
+    main()

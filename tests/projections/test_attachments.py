@@ -1,0 +1,81 @@
+"""The attachments of runs."""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+from projections import attachments
+from projections.attachments import Attachment
+from service.items import POST, attachment_item
+from tests.projections.stores import START, Store, id_text, opened, posted, run_id, with_attachments
+
+HELLO = hashlib.sha256(b"hello").digest()
+
+
+async def attached(store: Store, *numbers: int) -> dict[int, list[Attachment]]:
+    async with store.engine.connect() as connection:
+        found = await attachments.of_runs(connection, [run_id(number) for number in numbers])
+    return {int.from_bytes(id_): items for id_, items in found.items()}
+
+
+async def test_attachments_are_told_by_name(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(
+            attachment_item(run_id(1), "b", "text/plain", b"hello"),
+            attachment_item(run_id(1), "a", "image/png", b""),
+            attachment_item(run_id(2), "a", "text/plain", b"hello"),
+        )
+        assert await attached(store, 1, 2, 3) == {
+            1: [
+                Attachment(run_id(1), "a", "image/png", 0, hashlib.sha256(b"").digest()),
+                Attachment(run_id(1), "b", "text/plain", 5, HELLO),
+            ],
+            2: [Attachment(run_id(2), "a", "text/plain", 5, HELLO)],
+        }
+
+
+async def test_of_two_files_of_one_name_the_later_stays(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(attachment_item(run_id(1), "a", "text/plain", b"old"))
+        await store.append(
+            attachment_item(run_id(1), "a", "text/plain", b"newer"), attachment_item(run_id(1), "a", "x/y", b"hello")
+        )
+        assert await attached(store, 1) == {1: [Attachment(run_id(1), "a", "x/y", 5, HELLO)]}
+
+
+async def test_bytes_are_stored_once_whoever_attached_them(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(attachment_item(run_id(1), "a", "text/plain", b"hello"))
+        await store.append(attachment_item(run_id(2), "b", "image/png", b"hello"))
+        assert [tuple(row) for row in await store.query("SELECT size FROM contents")] == [(5,)]
+
+
+async def test_an_attachment_inside_a_runs_json_is_one_of_the_run(database_url: str) -> None:
+    files: dict[str, Any] = {
+        "hello": ["text/plain", base64.b64encode(b"hello").decode()],
+        "a path on the client's disk": ["text/csv", "/srv/app/attached.csv"],
+        "no pair": ["text/plain"],
+        "no list": "text",
+    }
+    run = {"id": id_text(1), "name": "n", "run_type": "chain", "start_time": START, "attachments": files}
+    async with opened(database_url) as store:
+        await store.append(*with_attachments(POST, json.dumps(run).encode()))
+        assert await attached(store, 1) == {1: [Attachment(run_id(1), "hello", "text/plain", 5, HELLO)]}
+
+
+async def test_odd_names_and_types_fit_the_columns(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(attachment_item(run_id(1), "n\u0000" * 400, "t" * 400, b"hello"))
+        ((item,),) = (await attached(store, 1)).values()
+        assert (len(item.name), len(item.media_type)) == (255, 255)
+
+
+async def test_attachments_do_not_make_a_run(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(attachment_item(run_id(1), "a", "text/plain", b"hello"))
+        assert await store.runs() == {}
+        await store.append(posted(1))
+        assert len(await store.runs()) == 1
+        await store.erase(run_id(1))
+        assert await attached(store, 1) == {}

@@ -1,0 +1,1 @@
+"""Readers that follow the log while it is written, and lose their connections all the time."""
