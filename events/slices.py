@@ -436,9 +436,10 @@ class _Events:
             return
         is_unchained = not follows and _is_to_blame(receipt, leaf)
         errors = list(self._errors(event, before, receipt, is_unchained=is_unchained))
-        with_payload = [] if event.is_erased else list(self._payload_errors(event, stored))
-        _find(self._checked, "event", event.position, [*errors, *with_payload], min(came_with, event.receipt_id))
-        self._count(event, before, is_sound=not errors and gap is None)
+        is_sound = not errors and gap is None
+        errors += self._erasure_errors(event) if event.is_erased else self._payload_errors(event, stored)
+        _find(self._checked, "event", event.position, errors, min(came_with, event.receipt_id))
+        self._count(event, before, is_sound=is_sound)
 
     def _errors(
         self, event: _Event, before: _Event | None, receipt: _Named | None, *, is_unchained: bool
@@ -454,8 +455,8 @@ class _Events:
             yield "it was not recorded when its request was received"
         if before is not None and event.receipt_id < before.receipt_id:
             yield f"it names receipt {event.receipt_id}, but the event before it names {before.receipt_id}"
-        if not event.is_erased:
-            return
+
+    def _erasure_errors(self, event: _Event) -> Iterator[str]:
         if event.kind == "TraceErased":
             yield "its payload is gone, which says what was erased and is never erased itself"
         elif (event.stored_size, event.payload_salt, event.event_id) == (None, None, None):
@@ -494,7 +495,8 @@ class _Events:
         self._is_shaken = not is_sound
         self._checked.events += 1
         self._counts[event.receipt_id] += 1
-        self._erased_counts[event.receipt_id] += event.is_erased
+        if event.stored_size is None:
+            self._erased_counts[event.receipt_id] += 1
 
     def end(self, rows: int) -> Checked:
         """Compare with what the receipts say, and hand over what other slices may know more of."""

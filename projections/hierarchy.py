@@ -139,7 +139,7 @@ async def settle_placeholders(writer: Writer, change: Change) -> list[tuple[RunS
     """
     traces = {state.trace_id for state in change.after.values() if not state.is_root}
     traces |= {old.trace_id for id_, old in change.before.items() if id_ in change.after and not old.is_root}
-    traces |= {change.before[id_].trace_id for id_ in change.gone}
+    traces |= {change.before[id_].trace_id for id_ in change.gone} | change.gone
     await change.look_at(writer, traces)
     rootless = sorted(trace for trace in traces if change.now(trace) is None)
     firsts = await _first_runs(writer, change, rootless)

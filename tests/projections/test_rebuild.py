@@ -15,11 +15,6 @@ from tests.projections.stores import opened
 stored = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-@pytest.mark.parametrize("examples", [pytest.param(60, id="short")])
-def test_nothing(examples: int) -> None:
-    assert examples
-
-
 def live_and_rebuilt(databases: Databases, before: list[Happening], after: list[Happening]) -> None:
     """Rebuild a store twice while it is told things, and compare."""
     url = databases.migrated()

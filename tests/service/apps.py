@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -133,9 +134,17 @@ class Store:
 @asynccontextmanager
 async def open_store(database_url: str, **options: object) -> AsyncIterator[Store]:
     """The application on a migrated database, with these settings, while the block runs."""
-    app = create_app(load_settings(None, database_url=database_url, **options))
+    app = _app(**options)
+    # Which database it is on is only asked when it starts.
+    app.state.settings = load_settings(None, database_url=database_url, **options)
     async with running(app) as client:
         yield Store(app, client)
+
+
+@cache
+def _app(**options: object) -> FastAPI:
+    """One application for all tests with the same settings: the first request of a new one takes as long as a test."""
+    return create_app(load_settings(None, **options))
 
 
 def new_id() -> str:
