@@ -13,7 +13,7 @@ sources := events projections service migrations tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test check format bench crash pins clean
+.PHONY: help install run test check format bench crash streams pins clean
 
 help: ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: $(tests) ## Measure the speed of a server (ARGS= goes to tests/benchmarks
 
 crash: $(tests) ## Kill servers under load and look for what they lost (ARGS= goes to tests/crash).
 	$(bin)/python -m tests.crash $(ARGS)
+
+streams: $(tests) ## Follow the log with many readers that lose their connections (ARGS= goes to tests/streams).
+	$(bin)/python -m tests.streams $(ARGS)
 
 # The runtime's pins come first: the tests' file is made to agree with them.
 pins: $(tests) ## Pin anew what every requirements.in names (ARGS=--upgrade for newer versions).

