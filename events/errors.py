@@ -29,7 +29,7 @@ class FoldVersionMismatch(LogError):
     def __init__(self, *, stored: str, own: str) -> None:
         super().__init__(
             f"the read models were folded by {stored}, this process folds by {own}: "
-            "run the version that matches, or rebuild the read models"
+            "run the version that matches, or `agent-spy rebuild`"
         )
         self.stored = stored
         self.own = own

@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, PrimaryKeyConstraint, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, PrimaryKeyConstraint, SmallInteger, Table, Text, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
 from events.kinds import RunPatched, RunPosted, RunReverted, TraceErased, run_stream
 from events.log import RecordedEvent, read_stream_written
-from events.schema import SHARD, metadata
+from events.schema import SHARD, heads, metadata
 from projections import attachments, feedback, hierarchy, names, places, projects, runs, stats
 from projections.hierarchy import Change
 from projections.reverts import effective, shown_version
@@ -35,6 +36,12 @@ checkpoints: Final = Table(
 def fold_version(rule: StatusRule) -> str:
     """What the head says of the folds that made its read models, such as `1.1/documented`."""
     return f"{FOLDS_VERSION}.{RULE_VERSION}/{rule}"
+
+
+async def folded_by(connection: AsyncConnection, *, shard: int = SHARD) -> str:
+    """The version of the folds that made the read models; empty before anything was folded."""
+    query = select(heads.c.fold_version).where(heads.c.shard == shard)
+    return str((await connection.execute(query)).scalar_one())
 
 
 async def apply(

@@ -216,14 +216,16 @@ class _Rebuilding:
 
     async def _make(self, engine: AsyncEngine) -> tuple[Outcome, list[Difference]]:
         """Make the read models, compare them with the live ones, and have them take their places."""
+        stored = await self._stored_version(engine)
+        is_own = stored in ("", fold_version(self._rule))
+        if not is_own and not self._order.is_dry_run and set(self._order.projections) != set(PROJECTIONS):
+            raise RebuildFailed(f"the read models were made by the folds {stored}: all of them have to be rebuilt")
         await self._discard(self._filler)
         async with engine.connect() as connection:
             self._position = self._total = (await read_end(connection, shard=self._shard)).position
         await self._shadows.create(self._filler)
         await self._fold()
-        stored = await self._stored_version()
-        is_comparable = stored == fold_version(self._rule)
-        found = await self._compare(engine) if is_comparable or self._order.is_dry_run else []
+        found = await self._compare(engine) if is_own or self._order.is_dry_run else []
         if self._order.is_dry_run:
             return ("different" if found else "equal"), found
         if found and not self._order.replaces_differing:
@@ -310,10 +312,9 @@ class _Rebuilding:
             self._look()
         raise RebuildFailed("the log grew faster than the rebuild could follow it")
 
-    async def _stored_version(self) -> str:
-        async with self._filler.transaction():
-            query = "SELECT fold_version FROM heads WHERE shard = ?1"
-            return str((await self._filler.fetch(query, self._shard))[0][0])
+    async def _stored_version(self, engine: AsyncEngine) -> str:
+        async with engine.connect() as connection:
+            return await projector.folded_by(connection, shard=self._shard)
 
     async def _swap(self, engine: AsyncEngine) -> None:
         """Put the shadows in the places of the live tables."""

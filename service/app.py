@@ -29,16 +29,19 @@ from service import (
     log,
     projects,
     quarantine,
+    readmodels,
     receipts,
     runs,
 )
 from service.errors import UnexpectedErrors, answer_errors
+from service.health import has_own_folds
 from service.intake import Intake
 from service.items import project_created
 from service.keys import Keyring
 from service.migration import require_newest
 from service.parts import now
 from service.paths import API_ROOT, Paths
+from service.rebuild_jobs import RebuildJobs
 from service.requests import AccessLog, ReadTimeout, RequestIds
 from service.settings import Settings
 from service.signing import Signer
@@ -63,6 +66,7 @@ API_ROUTERS = (
     log.router,
     receipts.router,
     quarantine.router,
+    readmodels.router,
 )
 """What is found below /api/v1, and so below /, /api and API_PREFIX."""
 
@@ -125,8 +129,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         writing = IngestWriter(open_writer(settings.database_url), rule=settings.status_rule, on_commit=watch.notice)
         async with aclosing(app.state.feed), writing as writer:
             app.state.intake = Intake(settings, writer, Memory(settings.ingest_queue_bytes))
-            await _create_default_project(engine, writer)
-            with on_stop_signal(watch.stop):
+            app.state.rebuild_jobs = RebuildJobs(settings)
+            if await has_own_folds(settings, engine):
+                await _create_default_project(engine, writer)
+            with on_stop_signal(watch.stop), app.state.rebuild_jobs:
                 yield
     finally:
         await engine.dispose()

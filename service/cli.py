@@ -15,6 +15,7 @@ from service.erasing import erase_now
 from service.logs import configure_logging
 from service.paths import API_ROOT
 from service.quarantine_commands import quarantine
+from service.rebuilding import rebuild_command
 from service.settings import (
     VERSION,
     Settings,
@@ -117,6 +118,7 @@ def erase(trace_id: str, reason: str, **options: Any) -> None:
 main.add_command(quarantine)
 main.add_command(verify_command)
 main.add_command(attest_command)
+main.add_command(rebuild_command)
 
 
 def introduction(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from events.errors import FoldVersionMismatch, PayloadErased, SchemaMismatch, Unavailable
 from projections.erasure import NoSuchTrace
+from projections.rebuilds import NoSuchRebuild, RebuildRunning
 from projections.reverting import NoSuchRun, NoSuchVersion
 from service.auth import Forbidden, Unauthenticated
 from service.body import BodyNotDecodable, BodyTooLarge, EncodingNotSupported
@@ -34,7 +35,9 @@ STATUS_OF: Final[dict[type[Exception], int]] = {
     NoSuchRun: 404,
     NoSuchTrace: 404,
     NotInQuarantine: 404,
+    NoSuchRebuild: 404,
     AlreadyRetried: 409,
+    RebuildRunning: 409,
     PayloadErased: 410,
     ItemErased: 410,
     BodyTooLarge: 413,

@@ -8,6 +8,8 @@ from typing import Final
 from fastapi import APIRouter, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from events.reading import read_end
+from projections.projector import fold_version, folded_by
 from service.migration import require_newest
 from service.parts import EnginePart, SettingsPart, StartedAtPart, now
 from service.settings import Settings
@@ -46,7 +48,7 @@ async def ready(settings: SettingsPart, engine: EnginePart, response: Response) 
     checks = {
         "application": True,
         "database": await database_works(engine),
-        "configuration": configuration_works(settings),
+        "configuration": configuration_works(settings) and await has_own_folds(settings, engine),
     }
     response.status_code = 200 if all(checks.values()) else 503
     return ReadinessBody(ready=all(checks.values()), checks=checks, timestamp=now())
@@ -67,6 +69,24 @@ async def database_works(engine: AsyncEngine) -> bool:
         log.warning("The database does not work: %s", error or type(error).__name__)
         return False
     return True
+
+
+async def has_own_folds(settings: Settings, engine: AsyncEngine) -> bool:
+    """Whether the read models were made by the folds that this process has, or cannot be asked. Logs what to do."""
+    own = fold_version(settings.status_rule)
+    try:
+        async with asyncio.timeout(_DATABASE_PATIENCE_S), engine.connect() as connection:
+            stored = await folded_by(connection)
+            is_own = stored == own or (await read_end(connection)).position == 0
+    except Exception:  # That the database does not work is another check's to tell.
+        return True
+    if not is_own:
+        log.error(
+            "The read models were made by the folds %s, and this process has %s (another version, or another "
+            "STATUS_RULE): it answers writes 503. Run `agent-spy rebuild`; who has the former may serve until then.",
+            *(stored, own),
+        )
+    return is_own
 
 
 def configuration_works(settings: Settings) -> bool:

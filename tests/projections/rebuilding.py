@@ -12,7 +12,8 @@ from events.ids import format_id
 from events.log import Refused
 from projections.comparison import Difference
 from projections.erasure import NoSuchTrace
-from projections.rebuild import EVERYTHING, Order, Progress, Result, rebuild
+from projections.rebuild import EVERYTHING, Progress, Result, rebuild
+from projections.rebuilds import Order
 from projections.reverting import NoSuchRun, NoSuchVersion
 from projections.runs import project_id_of
 from projections.shadow import TABLES

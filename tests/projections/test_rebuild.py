@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from projections.rebuild import Order
+from projections.rebuilds import Order
 from tests.databases import Databases
 from tests.projections.rebuilding import Happening, happen, histories, rebuilt, rows_of, told
 from tests.projections.stores import opened
