@@ -322,6 +322,7 @@ def _is_lock(error: sqlite3.OperationalError) -> bool:
 _POSTGRES_GONE: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,

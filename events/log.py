@@ -558,6 +558,13 @@ async def read_all(
         after = events[-1].position
 
 
+async def read_written(writer: Writer, *, after: int, limit: int, shard: int = SHARD) -> list[RecordedEvent]:
+    """The first events after a position, in order, within a writer's transaction."""
+    names = ", ".join(column.name for column in _READ_COLUMNS)
+    query = f"SELECT {names} FROM events WHERE shard = ?1 AND position > ?2 ORDER BY position LIMIT {limit}"
+    return [_recorded(_ReadRow(*row), UPCASTERS) for row in await writer.fetch(query, shard, after)]
+
+
 async def read_by_stream(
     snapshot: Snapshot,
     *,

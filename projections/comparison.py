@@ -41,6 +41,12 @@ class Difference:
         wrong = (f"{n} is {_shown(live)}, and should be {_shown(new)}" for n, (live, new) in self.columns.items())
         return f"{place}: {'; '.join(wrong)}"
 
+    @property
+    def place(self) -> str:
+        """Which row it is and in which columns, without anything that clients sent: that may be erased one day."""
+        key = " ".join(_shown(part) for part in self.key if not isinstance(part, str))
+        return f"{self.table} {key}: {', '.join(self.columns) or ('missing' if self.is_missing else 'too many')}"
+
 
 async def differences(connection: AsyncConnection, pairs: Mapping[Table, Table]) -> AsyncIterator[Difference]:
     """The first rows in which tables differ from those that were rebuilt: pairs of the live and the rebuilt one.

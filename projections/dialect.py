@@ -2,19 +2,19 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from sqlalchemy import Index, Table
+from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from events.dialect import Writer, is_sqlite
+from events.dialect import SqliteWriter, Writer, is_sqlite
 from events.errors import SchemaMismatch
 
-_LOCK_PATIENCE_MS: Final = 200
+_LOCK_PATIENCE_MS: Final = 150
 _SLICE_ROWS: Final = 400
 
 Renaming = tuple[str, str]
@@ -77,9 +77,9 @@ def ddl_of(url: str) -> Ddl:
     return _Sqlite() if is_sqlite(url) else _Postgres()
 
 
-def indexes_of(tables: Iterable[Table]) -> list[Index]:
-    """The indexes of tables, primary keys not among them."""
-    return [index for table in tables for index in sorted(table.indexes, key=lambda index: str(index.name))]
+def ddl_used_by(writer: Writer) -> Ddl:
+    """How it is done in the database that a writer writes to."""
+    return _Sqlite() if isinstance(writer, SqliteWriter) else _Postgres()
 
 
 class _Sqlite(Ddl):

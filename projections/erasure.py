@@ -23,7 +23,7 @@ from events.kinds import (
 )
 from events.log import Head, NewEvent, RecordedEvent, Submission, seal
 from events.receipts import Origin
-from projections import projector
+from projections import projector, shadow
 from projections.runs import read_id, read_text
 from projections.status import StatusRule
 
@@ -55,11 +55,20 @@ async def erase_trace(
     if not streams:
         raise NoSuchTrace(f"there is no trace {format_id(trace_id)}")
     whole, reason = trace_stream(trace_id), reason[:REASON_CHARS_MAX]
+    root_names = await _root_names(writer, trace_id, head.shard)
     event = seal("TraceErased", whole, erasure_payload(streams, reason), TraceErased(trace_id, tuple(streams), reason))
     appended = await log.append(writer, head, [Submission(origin, [event])], now=now)
     await projector.apply(writer, appended.events, rule=rule, shard=head.shard)
     await erase_streams(writer, streams, shard=head.shard)
     await refuse_from_now_on(writer, [*streams, whole], shard=head.shard)
+    await shadow.forget(
+        writer,
+        run_ids=[stream[1:] for stream in streams if stream == run_stream(stream[1:])],
+        feedback_ids=[stream[1:] for stream in streams if stream == feedback_stream(stream[1:])],
+        root_names=root_names,
+        now=now,
+        shard=head.shard,
+    )
     run_count = sum(stream == run_stream(stream[1:]) for stream in streams)
     return Erased(appended.events[0], run_count, len(streams) - run_count)
 
@@ -83,6 +92,13 @@ def streams_of(event: NewEvent) -> Iterable[bytes]:
                 yield trace_stream(trace)
         case _:
             return
+
+
+async def _root_names(writer: Writer, trace_id: bytes, shard: int) -> list[str]:
+    rows = await writer.fetch(
+        "SELECT DISTINCT name FROM runs WHERE shard = ?1 AND trace_id = ?2 AND is_root = 1", shard, trace_id
+    )
+    return [row[0] for row in rows]
 
 
 async def _streams_of_trace(writer: Writer, trace_id: bytes, shard: int) -> list[bytes]:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import BigInteger, Column, PrimaryKeyConstraint, SmallInteger, Table, Text, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,6 +22,20 @@ FOLDS_VERSION: Final = 1
 """Goes up whenever a fold gives another read model for the same events: stored ones are then stale."""
 
 PROJECTIONS: Final = ("attachments", "feedback", "names", "projects", "runs", "stats")
+
+class Added(Protocol):
+    """A read model that is added to a program whose log has events already."""
+
+    @property
+    def name(self) -> str:
+        """Its name among the checkpoints."""
+
+    async def apply(self, writer: Writer, events: Sequence[RecordedEvent], *, shard: int) -> None:
+        """Fold events, in order, into its tables, within the writer's transaction. A migration makes the tables."""
+
+
+ADDED: Final[tuple[Added, ...]] = ()
+"""Read models that catch up, while everyone goes on, before they are folded into with the others."""
 
 checkpoints: Final = Table(
     "checkpoints",
@@ -50,15 +64,18 @@ async def apply(
     *,
     rule: StatusRule,
     shard: int = SHARD,
-    only: Collection[str] = PROJECTIONS,
+    only: Collection[str] | None = None,
 ) -> None:
-    """Fold events, in order, into all read models, or into some only, and move their checkpoints.
+    """Fold events, in order, into all read models, or into some of `PROJECTIONS` only, and move their checkpoints.
 
     The caller holds the shard's head. Applying the same events in other portions gives the same rows. Names, projects
     and stats follow from changes of runs, so they are folded where runs are.
     """
     if not events:
         return
+    if only is None:
+        only = PROJECTIONS
+        await apply_added(writer, events, ADDED, shard=shard)
     reverted = await _reverted_runs(writer, events, shard)
     if "attachments" in only:
         await _change_attachments(writer, events, reverted, shard)
@@ -67,6 +84,26 @@ async def apply(
     if "feedback" in only:
         await feedback.apply(writer, events, shard=shard)
     await writer.replace(checkpoints, [(shard, name, events[-1].position) for name in only])
+
+
+async def apply_added(
+    writer: Writer, events: Sequence[RecordedEvent], added: Sequence[Added], *, shard: int
+) -> None:
+    """Fold events, in order, into those added read models that are where these events begin.
+
+    The others have to catch up first (`projections.joining`); they take part from the moment that they have.
+    """
+    for projection in added if events else ():
+        if await reached(writer, projection.name, shard=shard) == events[0].position - 1:
+            await projection.apply(writer, events, shard=shard)
+            await writer.replace(checkpoints, [(shard, projection.name, events[-1].position)])
+
+
+async def reached(writer: Writer, name: str, *, shard: int) -> int:
+    """The last position that a read model has taken in; 0 when it has not begun."""
+    query = f"SELECT position FROM {writer.name_of(checkpoints)} WHERE shard = ?1 AND projection = ?2"
+    rows = await writer.fetch(query, shard, name)
+    return int(rows[0][0]) if rows else 0
 
 
 @dataclass(frozen=True, slots=True)

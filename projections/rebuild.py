@@ -165,12 +165,12 @@ class _Rebuilding:
             async with self._telling():
                 try:
                     outcome, found = await self._carry_out()
-                    note = "\n".join(map(str, found)) or None
+                    note = "\n".join(difference.place for difference in found) or None
                 finally:
                     await self._filler.close()
                     await self._clear(writer)
-        except (RebuildCancelled, asyncio.CancelledError):
-            outcome, note = "cancelled", "somebody cancelled it"
+        except (RebuildCancelled, asyncio.CancelledError) as error:
+            outcome, note = "cancelled", str(error) or "the process that ran it was interrupted"
             raise
         except BaseException as error:
             note = str(error) or type(error).__name__

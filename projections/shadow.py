@@ -13,7 +13,7 @@ from sqlalchemy import MetaData, Table, quoted_name
 from events.dialect import Writer
 from events.schema import SHARD
 from projections import attachments, feedback, names, places, projects, rebuilds, runs, stats
-from projections.dialect import Ddl, Renaming, ddl_of
+from projections.dialect import Ddl, Renaming, ddl_of, ddl_used_by
 from projections.projector import PROJECTIONS, checkpoints
 
 TABLES: Final[Mapping[str, tuple[Table, ...]]] = {
@@ -111,23 +111,32 @@ async def discard(writer: Writer, url: str) -> AsyncIterator[None]:
 
 
 async def forget(
-    writer: Writer, url: str, run_ids: Sequence[bytes], feedback_ids: Sequence[bytes], *, shard: int
+    writer: Writer,
+    *,
+    run_ids: Sequence[bytes],
+    feedback_ids: Sequence[bytes],
+    root_names: Sequence[str],
+    now: int,
+    shard: int,
 ) -> None:
-    """Have copies of read models forget what is erased, within a transaction that holds the head.
+    """Have left-over copies of read models forget what is erased, within a transaction that holds the head.
 
-    Rebuilds that are under way hear of an erasure from the log. A copy that nobody tends any more has to be told.
+    The shadows of a rebuild that is under way hear of the erasure from the log, and must not be touched before.
     """
-    ddl = ddl_of(url)
-    keyed = {
+    ddl = ddl_used_by(writer)
+    is_tended = await rebuilds.is_under_way(writer, now=now, shard=shard)
+    keyed: dict[Table, tuple[str, Sequence[bytes | str]]] = {
         runs.runs: ("id", run_ids),
         places.former_places: ("run_id", run_ids),
         attachments.attachments: ("run_id", run_ids),
         feedback.feedback: ("id", feedback_ids),
+        names.names: ("name", root_names),
     }
-    for table, (column, ids) in keyed.items():
-        for name in await ddl.existing(writer, _copies([table])):
+    for table, (column, values) in keyed.items():
+        copies = [table.name + suffix for suffix in ((_OLD,) if is_tended else (_OLD, _SHADOW))]
+        for name in await ddl.existing(writer, copies):
             query = f"DELETE FROM {name} WHERE shard = {shard} AND {column} = ?1"
-            await writer.execute_many(query, [(id_,) for id_ in ids])
+            await writer.execute_many(query, [(value,) for value in values])
 
 
 def _copies(tables: Iterable[Table]) -> list[str]:

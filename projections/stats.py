@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
+from events.ids import format_id
 from events.schema import SHARD, metadata
 from projections import sketch
 from projections.projects import projects
@@ -253,7 +254,7 @@ async def summary(connection: AsyncConnection, *, now: int, projects_max: int, s
 
 
 def _name(names: Mapping[bytes, str], project_id: bytes) -> str:
-    return names[bytes(project_id)]
+    return names.get(bytes(project_id)) or format_id(bytes(project_id))
 
 
 def _distribution(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -297,7 +298,8 @@ async def _recent_projects(
     return [
         ProjectActivity(_name(names, row.id), totals[bytes(row.id)][0], totals[bytes(row.id)][1], row.start)
         for row in await connection.execute(newest)
-        if row.start is not None
+        # On PostgreSQL each query sees another moment: this project may have come since the cells were read.
+        if row.start is not None and bytes(row.id) in totals
     ]
 
 

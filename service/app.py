@@ -37,6 +37,7 @@ from service.errors import UnexpectedErrors, answer_errors
 from service.health import has_own_folds
 from service.intake import Intake
 from service.items import project_created
+from service.joining import join_added
 from service.keys import Keyring
 from service.migration import require_newest
 from service.parts import now
@@ -132,8 +133,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.rebuild_jobs = RebuildJobs(settings)
             if await has_own_folds(settings, engine):
                 await _create_default_project(engine, writer)
-            with on_stop_signal(watch.stop), app.state.rebuild_jobs:
-                yield
+            async with join_added(settings.database_url):
+                with on_stop_signal(watch.stop), app.state.rebuild_jobs:
+                    yield
     finally:
         await engine.dispose()
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.ids import format_id
 from events.reading import read_end
 from events.schema import SHARD
-from projections import digests, rebuilds
+from projections import digests, projector, rebuilds
 from projections.dialect import ddl_of
 from projections.projector import PROJECTIONS, checkpoints, fold_version, folded_by
 from projections.rebuilds import Order, Rebuild
@@ -63,11 +63,11 @@ async def read_projections(
                     rebuilt_with=[other for other in whole([name]) if other != name],
                     checkpoint=reached.get(name, 0),
                     lag=head - reached.get(name, 0),
-                    rows=await digests.count_rows(connection, name),
-                    digest=await digests.digest(connection, name) if digest else None,
+                    rows=await digests.count_rows(connection, name) if name in PROJECTIONS else None,
+                    digest=await digests.digest(connection, name) if name in PROJECTIONS and digest else None,
                     last_rebuild=_shown(last[name]) if name in last else None,
                 )
-                for name in PROJECTIONS
+                for name in (*PROJECTIONS, *(added.name for added in projector.ADDED))
             ],
         )
 

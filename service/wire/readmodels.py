@@ -69,12 +69,12 @@ class RebuildBody(BaseModel):
 
     id: int = Field(description="Its number.")
     projections: list[str] = Field(description="The read models that are made.")
-    trace_id: str | None = Field(description="The trace whose rows are put right, when it is only that.")
+    trace_id: str | None = Field(None, description="The trace whose rows are put right, when it is only that.")
     dry_run: bool = Field(description="Whether it only compares.")
     replace: bool = Field(description="Whether it replaces what is live though it differs.")
     fold_version: str = Field(description="The folds by which it makes them.")
     started_at: datetime = Field(description="When it began.")
-    ended_at: datetime | None = Field(description="When it ended; null while it is under way.")
+    ended_at: datetime | None = Field(None, description="When it ended; null while it is under way.")
     step: Step = Field(description="What it does, or did last.")
     events: int = Field(description="How many events are folded.")
     events_total: int = Field(description="How many there were when it began.")
@@ -83,8 +83,9 @@ class RebuildBody(BaseModel):
     position: int = Field(description="Up to where in the log the read models were made, or compared.")
     cancelled: bool = Field(description="Whether somebody asked for it to be cancelled.")
     outcome: Outcome | None = Field(
+        None,
         description="`equal`: a comparison found no difference. `different`: it found some, and nothing was replaced. "
-        "`replaced`: what was made is live. Else nothing that is live was touched. Null while it is under way."
+        "`replaced`: what was made is live. Else nothing that is live was touched. Null while it is under way.",
     )
     notes: list[str] = Field(description="The first rows that differed, or what went wrong.")
 
@@ -98,8 +99,10 @@ class ProjectionBody(BaseModel):
     rebuilt_with: list[str] = Field(description="The others that are rebuilt whenever this one is.")
     checkpoint: int = Field(description="The last position of the log that it has taken in.")
     lag: int = Field(description="How many events it has yet to take in.")
-    rows: int = Field(description="How many rows it has.")
-    digest: str | None = Field(description="Equal for stores that were told the same. Null unless it was asked for.")
+    rows: int | None = Field(description="How many rows it has. Null for one that was added and joins the others.")
+    digest: str | None = Field(
+        None, description="Equal for stores that were told the same. Null unless it was asked for."
+    )
     last_rebuild: RebuildBody | None = Field(description="Its last rebuild, be it under way; null when it had none.")
 
 

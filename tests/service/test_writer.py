@@ -23,7 +23,8 @@ from service.writer import Busy, IngestWriter, Memory, Result
 from tests.service.apps import Store, a_run, open_store
 
 APPLIED = Result("applied", None)
-PATIENCE_S = 0.4
+# Long enough for a busy machine to commit in, short enough to wait for.
+PATIENCE_S = 2.0
 
 
 class Harness:
@@ -53,7 +54,7 @@ class Harness:
 async def harness(database_url: str) -> AsyncIterator[Harness]:
     engine, database = open_engine(database_url), open_writer(database_url)
     try:
-        async with IngestWriter(database, rule="documented", patience_s=PATIENCE_S) as writer:
+        async with IngestWriter(database, rule="documented", patience_s=10 * PATIENCE_S) as writer:
             yield Harness(writer, database, engine)
     finally:
         await engine.dispose()
@@ -61,7 +62,7 @@ async def harness(database_url: str) -> AsyncIterator[Harness]:
 
 @pytest.fixture
 async def on(database_url: str) -> AsyncIterator[Harness]:
-    """A writer that waits less than half a second for its database."""
+    """A writer that waits long for its database."""
     async with harness(database_url) as found:
         yield found
 
@@ -261,6 +262,7 @@ async def test_a_long_outage_ends_a_requests_patience_and_nothing_of_it_is_kept(
     on: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
+        patched.setattr(on.writer, "_patience_s", 0.4)
         patched.setattr(on.database, "_begin", failing(on.database._begin, float("inf"), Unavailable("down")))
         with pytest.raises(Unavailable):
             await on.writer.submit(submission("a"))
@@ -353,7 +355,7 @@ async def test_a_request_that_is_alone_may_go_beyond_the_bound() -> None:
 
 @pytest.fixture
 async def impatient(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
-    """An application whose writer and memory wait less than half a second."""
+    """An application whose writer and memory wait two seconds."""
     monkeypatch.setattr("service.app.IngestWriter", _with_patience(IngestWriter))
     monkeypatch.setattr("service.app.Memory", _with_patience(Memory))
     async with open_store(database_url, max_body_mb=1, ingest_queue_mb=1) as store:
