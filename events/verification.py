@@ -85,7 +85,7 @@ async def verify(
     findings_max: int = FINDINGS_KEPT_MAX,
     progress: Progress = lambda done, total: None,
 ) -> Report:
-    """Verify every shard of a log, that it extends the `attestations`, and with `compare` the read models.
+    """Verify every shard of a log, that it extends the `attestations`, and with `compare` a whole log's read models.
 
     `fold_version` is the one that the head should name. A long log is checked by `processes`, or by as many as there
     are processors. Raises `Unavailable` when the database cannot be read.
@@ -93,7 +93,7 @@ async def verify(
     begun = time.monotonic()
     verification = _Verification(url, fold_version, findings_max, progress)
     await verification.run(os.cpu_count() or 1 if processes is None else processes, attestations)
-    if compare is not None:
+    if compare is not None and not verification.findings.count:  # What was tampered with cannot be folded.
         verification.findings.add([finding async for finding in compare()])
     return verification.report(time.monotonic() - begun)
 

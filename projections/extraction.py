@@ -9,7 +9,7 @@ said".
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -84,7 +84,7 @@ def usage_of_outputs(outputs_raw: bytes) -> Usage | None:
     # Most outputs say nothing of usage, and a search of the bytes costs a fraction of looking into them.
     if b"usage" not in outputs_raw and b"Usage" not in outputs_raw:
         return None
-    outputs = _members(outputs_raw)
+    outputs = _members_again(outputs_raw)
     return (
         _usage_with_details(outputs.get("usage_metadata", b""))
         or _sum(_usage_with_details(raw) for raw in _generated(outputs, "usage_metadata"))
@@ -98,7 +98,7 @@ def model_of_outputs(outputs_raw: bytes) -> str | None:
     """The model that answered: named by one of LangChain's generations, else by the outputs."""
     if b'"model' not in outputs_raw:
         return None
-    outputs = _members(outputs_raw)
+    outputs = _members_again(outputs_raw)
     for raw in _generated(outputs, "response_metadata"):
         model = _model(_members(raw))
         if model is not None:
@@ -159,32 +159,41 @@ def preview(raw: bytes, chars_max: int = PREVIEW_CHARS) -> str:
 # Members and values
 
 
-# What may stand before a value.
-_BEFORE = (b" ", b"\n", b"\r", b"\t", b"\xef")
-_REMEMBERED_BYTES_MAX = 64 * 1024
+# A value may have white space before it, or the mark of its byte order.
+_MAY_BEGIN_OBJECT = frozenset({b"{", b" ", b"\n", b"\r", b"\t", b"\xef"})
+_MAY_BEGIN_ARRAY = _MAY_BEGIN_OBJECT - {b"{"} | {b"["}
 
 
 def _members(raw: bytes) -> Members:
     """The members of an object; none of anything else."""
-    if raw[:1] not in (b"{", *_BEFORE):
+    if raw[:1] not in _MAY_BEGIN_OBJECT:
         return {}
-    return _remembered_members(raw) if len(raw) <= _REMEMBERED_BYTES_MAX else _split(raw)
-
-
-def _split(raw: bytes) -> Members:
     try:
         return jsontext.split_object(raw)
     except jsontext.NotJSON:
         return {}
 
 
-# The usage, the model and the preview of one value are looked for one after the other.
-_remembered_members = lru_cache(maxsize=8)(_split)
+class _Last(NamedTuple):
+    raw: bytes
+    members: Members
+
+
+_last = _Last(b"", {})
+
+
+def _members_again(raw: bytes) -> Members:
+    """The same for a whole field: its usage, its model and its preview are looked for one after the other."""
+    global _last
+    last = _last
+    if last.raw is not raw:
+        _last = last = _Last(raw, _members(raw))
+    return last.members
 
 
 def _elements(raw: bytes) -> list[bytes]:
     """The elements of an array; none of anything else."""
-    if raw[:1] not in (b"[", *_BEFORE):
+    if raw[:1] not in _MAY_BEGIN_ARRAY:
         return []
     try:
         return jsontext.split_array(raw)
@@ -347,7 +356,7 @@ def _readable(raw: bytes, levels: int = _UNWRAPPED_LEVELS_MAX) -> str | None:
         return _string(raw)
     if raw[:1] == b"[":
         return _said_in_conversation(raw)
-    members = _members(raw)
+    members = _members_again(raw)
     text = _said(members)
     if text is None and len(members) == 1 and levels:
         (only,) = members.values()

@@ -23,6 +23,7 @@ FOLDS_VERSION: Final = 1
 
 PROJECTIONS: Final = ("attachments", "feedback", "names", "projects", "runs", "stats")
 
+
 class Added(Protocol):
     """A read model that is added to a program whose log has events already."""
 
@@ -86,9 +87,7 @@ async def apply(
     await writer.replace(checkpoints, [(shard, name, events[-1].position) for name in only])
 
 
-async def apply_added(
-    writer: Writer, events: Sequence[RecordedEvent], added: Sequence[Added], *, shard: int
-) -> None:
+async def apply_added(writer: Writer, events: Sequence[RecordedEvent], added: Sequence[Added], *, shard: int) -> None:
     """Fold events, in order, into those added read models that are where these events begin.
 
     The others have to catch up first (`projections.joining`); they take part from the moment that they have.

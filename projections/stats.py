@@ -5,6 +5,7 @@ are cells per hour of start and cells without the hour: summing a year of hourly
 Latencies are kept as subtractable sketches (`projections.sketch`), so a cell can give percentiles too.
 """
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -114,10 +115,12 @@ def _keys(state: RunState) -> tuple[Key, Key]:
 def count(cells: dict[Key, Cell], state: RunState, sign: int) -> None:
     """Count a run into its cells, or out of them with a `sign` of -1. Changes the cells."""
     sums = _sums(state)
+    operation = operator.add if sign > 0 else operator.sub
     for key in _keys(state):
-        cell = cells.setdefault(key, Cell.empty())
-        for place, value in enumerate(sums):
-            cell.sums[place] = _within_64_bits(cell.sums[place] + sign * value)
+        cell = cells.get(key)
+        if cell is None:
+            cell = cells[key] = Cell.empty()
+        cell.sums = list(map(operation, cell.sums, sums))
         # A latency may be counted out before it is counted in within one group, so signs are checked at the end.
         if state.end_time is not None and not state.is_placeholder:
             number = sketch.bucket(state.end_time - state.start_time)
@@ -184,7 +187,7 @@ def _row(key: Key, cell: Cell) -> tuple[Any, ...]:
     if min(cell.sums[:3]) < 0:
         raise ValueError(f"the statistics of {key} would count below zero: {cell.sums}")
     counted = {number: count for number, count in cell.latencies.items() if count}
-    return (*key, *cell.sums, sketch.pack(counted))
+    return (*key, *map(_within_64_bits, cell.sums), sketch.pack(counted))
 
 
 # --- queries ----------------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def change(url: str, *statements: str) -> None:
 
 
 def test_a_whole_log_is_told_with_its_end(told: str) -> None:
-    result = run(told, "verify")
+    result = run(told, "verify", "--log-only")
     assert result.exit_code == 0
     assert re.match(r"The log in .+ is as it was written:\n  2 events, 1 receipts, 1 in quarantine, 0 ", result.stdout)
     assert re.search(r"\n  It ends with event 2, chain [0-9a-f]{64}\.\n$", result.stdout)
@@ -60,8 +60,14 @@ def test_a_changed_log_is_told_with_the_first_bad_place(told: str) -> None:
     assert "Traceback" not in result.output
 
 
+def test_read_models_that_are_no_fold_of_the_log_are_told(told: str) -> None:
+    result = run(told, "verify")  # Nothing folded what was told.
+    assert result.exit_code == 1
+    assert "read model runs" in result.stdout
+
+
 def test_json_is_one_document_whether_anything_is_wrong_or_not(told: str) -> None:
-    whole = run(told, "verify", "--json")
+    whole = run(told, "verify", "--log-only", "--json")
     change(told, "UPDATE receipts SET sdk = 'forged'")
     changed = run(told, "verify", "--json", "--findings", "1")
     assert (whole.exit_code, changed.exit_code) == (0, 1)
@@ -77,7 +83,7 @@ def test_a_log_is_verified_against_what_was_attested(told: str, tmp_path: Path) 
     second = run(told, "attest", "--key", str(key))
     kept.write_text(first.stdout + second.stdout)
     signer = json.loads(first.stdout)["public_key"]
-    result = run(told, "verify", "--against", str(kept), "--signed-by", signer)
+    result = run(told, "verify", "--log-only", "--against", str(kept), "--signed-by", signer)
     assert (first.exit_code, second.exit_code, result.exit_code) == (0, 0, 0)
     assert result.stdout.count("  It extends the attestation of ") == 2
 
