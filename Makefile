@@ -23,8 +23,8 @@ install: $(runs) ## Make .venv and install the service in it.
 run: $(runs) ## Serve on this machine, http://127.0.0.1:8000 (HOST=0.0.0.0 for others; settings: .env.example).
 	@$(bin)/agent-spy serve --migrate --host $(HOST)
 
-test: check ## Check, then run every test on SQLite and on PostgreSQL (ARGS= goes to pytest).
-	$(bin)/python -m pytest $(ARGS)
+test: check ## Check, then run every test on SQLite and on PostgreSQL, on each processor (ARGS= goes to pytest).
+	$(bin)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 check: $(tests) ## Lint, types, directions of imports, compose.yaml and Dockerfile.
 	$(bin)/ruff check $(sources)

