@@ -10,6 +10,7 @@ is in quarantine have chains of their own, made likewise.
 """
 
 import struct
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
@@ -20,6 +21,7 @@ _EVENT_NUMBERS: Final = struct.Struct(">HQQqQHHQ").pack
 _RECEIPT_NUMBERS: Final = struct.Struct(">HQqQQQQQ").pack
 _QUARANTINE_NUMBERS: Final = struct.Struct(">HQQqHQ").pack
 _VERSION: Final = struct.Struct(">Q").pack
+_REPETITION_NUMBERS: Final = struct.Struct(">QQ").pack
 
 
 def event_id(kind: str, stream: bytes, payload: bytes, *, after_version: int = 0) -> bytes:
@@ -68,11 +70,43 @@ def receipt_leaf(
     content_size: int,
     texts: tuple[str | None, ...],
     content_commitment: bytes,
+    repetitions_hash: bytes | None,
 ) -> bytes:
-    """The hash of one receipt's columns, but for the hash of the request's bytes and its salt."""
+    """The hash of one receipt's columns, but for the hash of the request's bytes and its salt.
+
+    A receipt without `repetitions_hash` repeated nothing, or is older than that column: its leaf is as it was then.
+    """
     numbers = _RECEIPT_NUMBERS(shard, receipt_id, received_at, *counts, content_size)
     words = b"".join(b"\0" if text is None else b"\1" + _sized(text.encode()) for text in texts)
-    return sha256(numbers + words + content_commitment).digest()
+    return sha256(numbers + words + content_commitment + (repetitions_hash or b"")).digest()
+
+
+class RepetitionsHash:
+    """The hash of what a request brought again: of each event its stream, its version and how often, in this order.
+
+    sha256, stream and version ascending.
+    """
+
+    def __init__(self) -> None:
+        self._digest = sha256()
+
+    def add(self, stream: bytes, version: int, times: int) -> None:
+        """Take in the next event."""
+        self._digest.update(_sized(stream) + _REPETITION_NUMBERS(version, times))
+
+    def digest(self) -> bytes:
+        """The hash of all that were taken in."""
+        return self._digest.digest()
+
+
+def repetitions_hash(repetitions: Iterable[tuple[bytes, int, int]]) -> bytes | None:
+    """The hash of stream, version and times of all that a request brought again; None when it repeated nothing."""
+    hashed = RepetitionsHash()
+    is_empty = True
+    for repetition in sorted(repetitions):
+        hashed.add(*repetition)
+        is_empty = False
+    return None if is_empty else hashed.digest()
 
 
 def quarantine_leaf(

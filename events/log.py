@@ -8,7 +8,7 @@ one with a higher number, and a reader that had passed the higher one would neve
 import itertools
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, cast
 
@@ -271,7 +271,7 @@ class _Placing:
             else:
                 outcomes.append("applied")
                 placed.append(new)
-        leaf = self._write_receipt(submission.origin, outcomes)
+        leaf = self._write_receipt(submission.origin, outcomes, again)
         for new in placed:
             self._write_event(new, leaf)
         self._duplicate_rows += [(self._shard, *what, self._receipt_id, times) for what, times in again.items()]
@@ -306,7 +306,9 @@ class _Placing:
         """The version of the event that a duplicate repeats."""
         return self._versions[item.stream] if item.kind in COMMANDS else self._known[item.stream, item.event_id]
 
-    def _write_receipt(self, origin: Origin, outcomes: Sequence[Outcome]) -> bytes:
+    def _write_receipt(
+        self, origin: Origin, outcomes: Sequence[Outcome], again: Mapping[tuple[bytes, int], int]
+    ) -> bytes:
         self._receipt_id += 1
         counts = Counts(
             received=len(outcomes),
@@ -324,6 +326,7 @@ class _Placing:
             received_at=self._now,
             salt=self._random_bytes(chain.SALT_BYTES),
             previous_chain=self._receipt_chain,
+            repetitions=[(*what, times) for what, times in again.items()],
         )
         self._receipt_chain = recorded.chain
         self._receipt_rows.append(recorded.row)

@@ -1,6 +1,6 @@
 """Receipts: what one ingest request brought, when and from whom. Numbered and chained like events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -57,9 +57,14 @@ def record(
     received_at: int,
     salt: bytes,
     previous_chain: bytes,
+    repetitions: Iterable[tuple[bytes, int, int]] = (),
 ) -> RecordedReceipt:
-    """Number and chain a receipt. The hash of the request's bytes is salted into the chain so that it can be erased."""
+    """Number and chain a receipt. The hash of the request's bytes is salted into the chain so that it can be erased.
+
+    `repetitions` gives stream, version and times of what the request brought again.
+    """
     commitment = sha256(salt + origin.content_hash).digest()
+    repeated = chain.repetitions_hash(repetitions)
     texts = tuple(
         None if text is None else column_text(text, _TEXT_CHARS_MAX)
         for text in (
@@ -80,11 +85,12 @@ def record(
         content_size=origin.content_size,
         texts=texts,
         content_commitment=commitment,
+        repetitions_hash=repeated,
     )
     link = chain.link(previous_chain, leaf)
     row = (
         *(shard, receipt_id, received_at, *counts, *texts),
-        *(origin.content_size, origin.content_hash, salt, commitment, link),
+        *(origin.content_size, origin.content_hash, salt, commitment, link, repeated),
     )
     return RecordedReceipt(receipt_id, leaf, link, row)
 
@@ -115,6 +121,7 @@ class StoredReceipt:
     content_salt: bytes | None
     content_commitment: bytes
     chain: bytes
+    repetitions_hash: bytes | None
 
 
 class Repetition(NamedTuple):

@@ -86,6 +86,8 @@ receipts: Final = Table(
     Column("content_salt", LargeBinary),
     Column("content_commitment", LargeBinary, nullable=False),
     Column("chain", LargeBinary, nullable=False),
+    # What this request has in `duplicates`, hashed; NULL when nothing.
+    Column("repetitions_hash", LargeBinary),
     PrimaryKeyConstraint("shard", "receipt_id", name="receipts_pk"),
 )
 

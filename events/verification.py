@@ -1,27 +1,26 @@
 """Verifying the log: everything that it must be, read through in one snapshot while others go on writing.
 
-The tables are cut into slices, which `events.slices` checks: here, or in processes that join the snapshot. What no
+The tables are cut into slices, which `events.checking` checks: here, or in processes that join the snapshot. What no
 slice can tell alone (the head, receipts whose events are in two slices, sums, what was erased) is compared at the end.
 """
 
 import asyncio
-import contextlib
-import multiprocessing
 import os
-import signal
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from events import chain
 from events.attestation import Attestation, deviations
+from events.checking.receipts import EMPTIED, share_errors
+from events.checking.rows import stream_name
+from events.checking.slices import Checked, Kind, Share, Slice
+from events.checking.walk import missing
+from events.checking.workers import check, joined_workers
 from events.dialect import Snapshot, open_snapshot
-from events.errors import LogError, Unavailable
 from events.findings import Finding, Findings, Place
-from events.slices import EMPTIED, Checked, Kind, Share, Slice, check, missing, share_errors, stream_name
 
 FINDINGS_KEPT_MAX: Final = 20
 
@@ -38,12 +37,13 @@ _ALONE_EVENTS_MAX: Final = 30_000
 _PAGE_ROWS: Final = 5000
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**63 - 1
-_WORKER_PATIENCE_S: Final = 5.0
 
 Progress = Callable[[int, int], None]
 """Called with the number of rows that are checked, and of those that there are in all."""
 Compare = Callable[[], AsyncIterator[Finding]]
 """Tells where the read models differ from a fold of the log."""
+Comparison = Literal["made", "not asked for", "impossible"]
+"""Whether the read models were compared. A log that was tampered with cannot be folded: then it is impossible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Report:
     seconds: float
     found: int
     findings: Sequence[Finding]
+    comparison: Comparison
 
     @property
     def is_whole(self) -> bool:
@@ -93,9 +94,12 @@ async def verify(
     begun = time.monotonic()
     verification = _Verification(url, fold_version, findings_max, progress)
     await verification.run(os.cpu_count() or 1 if processes is None else processes, attestations)
-    if compare is not None and not verification.findings.count:  # What was tampered with cannot be folded.
+    comparison: Comparison = "not asked for"
+    if compare is not None:
+        comparison = "impossible" if verification.findings.count else "made"
+    if compare is not None and comparison == "made":
         verification.findings.add([finding async for finding in compare()])
-    return verification.report(time.monotonic() - begun)
+    return verification.report(time.monotonic() - begun, comparison)
 
 
 @dataclass(slots=True)
@@ -141,7 +145,7 @@ class _Verification:
             async with snapshot.transaction():
                 (events,) = (await snapshot.fetch("SELECT coalesce(max(position), 0) FROM events"))[0]
                 is_long = processes > 1 and events > _ALONE_EVENTS_MAX
-                async with _workers(self._url, snapshot, processes if is_long else 0) as workers:
+                async with joined_workers(self._url, snapshot, processes if is_long else 0) as workers:
                     await self._check(snapshot, [worker.check for worker in workers])
                 for end in self._ends:
                     await self._compare_sums(snapshot, end.shard)
@@ -151,9 +155,9 @@ class _Verification:
         finally:
             await snapshot.close()
 
-    def report(self, seconds: float) -> Report:
+    def report(self, seconds: float, comparison: Comparison) -> Report:
         """What was found."""
-        return Report(self._ends, dict(self._rows), seconds, self.findings.count, self.findings.first)
+        return Report(self._ends, dict(self._rows), seconds, self.findings.count, self.findings.first, comparison)
 
     async def _check(self, snapshot: Snapshot, checkers: Sequence[Callable[[Slice], Awaitable[Checked]]]) -> None:
         """Cut everything into slices and have them checked, the next one by whoever is free."""
@@ -389,83 +393,3 @@ async def _cuts(
         after = cut[0][0]
     if after != last[0][0]:
         yield after, last[0][0]
-
-
-# --- processes that share the work ------------------------------------------------------------------------------------
-
-
-class _Worker:
-    """A process that joins the snapshot and checks slices of it, one at a time."""
-
-    def __init__(self, url: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, url), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    async def is_ready(self) -> None:
-        """Wait until the process has begun."""
-        await self._answer()
-
-    async def join(self, token: str) -> None:
-        """Have it join the snapshot that `token` was given out for."""
-        await self._ask(token)
-
-    async def check(self, part: Slice) -> Checked:
-        """Have it check a slice."""
-        checked = await self._ask(part)
-        assert isinstance(checked, Checked)
-        return checked
-
-    def stop(self) -> None:
-        """End the process, whatever it does."""
-        self._process.kill()
-        self._process.join(_WORKER_PATIENCE_S)
-        self._pipe.close()
-
-    async def _ask(self, request: object) -> object:
-        self._pipe.send(request)
-        return await self._answer()
-
-    async def _answer(self) -> object:
-        try:
-            answer = await asyncio.to_thread(self._pipe.recv)
-        except (EOFError, OSError):
-            raise Unavailable("a process that was verifying ended before its time") from None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-@contextlib.asynccontextmanager
-async def _workers(url: str, snapshot: Snapshot, count: int) -> AsyncIterator[list[_Worker]]:
-    """So many processes that have joined the snapshot."""
-    workers = [_Worker(url) for _ in range(count)]
-    try:
-        if workers:
-            await asyncio.gather(*(worker.is_ready() for worker in workers))
-            async with snapshot.sharing() as token:
-                await asyncio.gather(*(worker.join(token) for worker in workers))
-        yield workers
-    finally:
-        for worker in workers:
-            worker.stop()
-
-
-def _work(pipe: Connection, url: str) -> None:
-    """What a worker's process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The process that started this one is interrupted too, and ends it.
-    try:
-        asyncio.run(_serve(pipe, url))
-    except LogError as error:
-        pipe.send(error)
-
-
-async def _serve(pipe: Connection, url: str) -> None:
-    pipe.send(None)
-    snapshot = open_snapshot(url, token=pipe.recv())
-    async with snapshot.transaction():
-        pipe.send(None)
-        for part in iter(pipe.recv, None):
-            pipe.send(await check(snapshot, part))

@@ -84,6 +84,7 @@ def receipt(stored: StoredReceipt, first_position: int) -> dict[str, Any]:
         "content_hash": _hex(stored.content_hash),
         "content_salt": _hex(stored.content_salt),
         "content_commitment": stored.content_commitment.hex(),
+        "repetitions_hash": _hex(stored.repetitions_hash),
         "chain": stored.chain.hex(),
         "positions": {"first": first_position, "last": last} if stored.applied else None,
     }

@@ -15,7 +15,7 @@ from events.attestation import Attestation
 from events.dialect import open_snapshot
 from events.errors import InvalidAttestation
 from events.findings import Finding
-from events.verification import FINDINGS_KEPT_MAX, Compare, Report, verify
+from events.verification import FINDINGS_KEPT_MAX, Compare, Comparison, Report, verify
 from projections import projector, rebuild
 from service import migration
 from service.app import open_engine
@@ -23,6 +23,11 @@ from service.command import CannotServe, setting, settings_of, with_database
 from service.settings import Settings
 
 _LINES_EVERY_S: Final = 5.0
+_COMPARISON_SAYS: Final[dict[Comparison, str]] = {
+    "made": "The read models were compared with a fold of the log.",
+    "not asked for": "The read models were left out.",
+    "impossible": "The read models were not compared: only a log without findings can be folded.",
+}
 
 
 class Changed(click.ClickException):
@@ -195,12 +200,14 @@ def _as_text(settings: Settings, report: Report, attestations: Sequence[Attestat
             yield f"  It ends with event {end.position}, chain {end.chain.hex()}."
         for told in attestations:
             yield f"  It extends the attestation of {told.time} (event {told.position})."
+        yield f"  {_COMPARISON_SAYS[report.comparison]}"
         return
     yield f"The log in {settings.data_place} is not as it was written. The first of {report.found:,} findings:"
     yield f"  {report.findings[0]}"
     yield from (f"  {finding}" for finding in report.findings[1:])
     if report.found > len(report.findings):
         yield f"  … and {report.found - len(report.findings):,} more (--findings)."
+    yield _COMPARISON_SAYS[report.comparison]
 
 
 def _as_json(report: Report, attestations: Sequence[Attestation]) -> str:
@@ -224,6 +231,7 @@ def _as_json(report: Report, attestations: Sequence[Attestation]) -> str:
         ],
         "rows": report.rows,
         "attestations": [told.time for told in attestations],
+        "read_models": report.comparison,
         "seconds": round(report.seconds, 3),
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()

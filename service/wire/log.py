@@ -43,6 +43,7 @@ _RECEIPT: Final[dict[str, Any]] = {
     "content_hash": _HASH,
     "content_salt": "00112233445566778899aabbccddeeff",
     "content_commitment": _HASH,
+    "repetitions_hash": _HASH,
     "chain": _HASH,
     "positions": {"first": 42, "last": 42},
 }
@@ -151,6 +152,9 @@ class ReceiptBody(CountsBody):
     content_hash: str | None = Field(description="sha256 of the body (hex); null once something in it was erased.")
     content_salt: str | None = Field(description="The salt of `content_commitment` (hex); null likewise.")
     content_commitment: str = Field(description="sha256 of the salt and `content_hash` (hex). The chain covers it.")
+    repetitions_hash: str | None = Field(
+        description="sha256 of what the request brought again (hex); null when nothing. The chain covers it."
+    )
     chain: str = Field(description="The receipts' hash up to and with this one (hex).")
     positions: PositionsBody | None = Field(description="Where the events are that it brought; null when none.")
 

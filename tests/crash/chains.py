@@ -64,7 +64,7 @@ def receipt_leaf(receipt: Any) -> bytes:
     texts = (getattr(receipt, name) for name in _TEXTS)
     words = b"".join(b"\0" if text is None else b"\1" + _sized(text.encode()) for text in texts)
     commitment = sha256(receipt.content_salt + receipt.content_hash).digest()
-    return sha256(_joined(numbers) + words + commitment).digest()
+    return sha256(_joined(numbers) + words + commitment + (receipt.repetitions_hash or b"")).digest()
 
 
 def _event_leaf(event: Any, leaf: bytes) -> bytes:

@@ -29,6 +29,7 @@ RECEIPT: dict[str, Any] = {
     "content_size": 5,
     "texts": ("/runs", None, "", "agent"),
     "content_commitment": bytes(32),
+    "repetitions_hash": bytes(32),
 }
 QUARANTINED: dict[str, Any] = {
     "shard": 0,
@@ -62,7 +63,9 @@ def test_the_hashes_of_years_ago_are_the_hashes_of_today() -> None:
     assert (
         chain.payload_hash(bytes(16), b"{}").hex() == "333b13ff02f57ae18049b82ca66f37592c5a3d8fd54e44e23ae5c7085c24fd2a"
     )
-    assert [leaf(**columns).hex() for leaf, columns in LEAVES] == [
+    receipt = {**RECEIPT, "repetitions_hash": None}  # As it was before there was this column.
+    leaves = (chain.event_leaf(**EVENT), chain.receipt_leaf(**receipt), chain.quarantine_leaf(**QUARANTINED))
+    assert [leaf.hex() for leaf in leaves] == [
         "64de65cf249cfe98723caa7a1b59a737c706d6e2225746cde127aad7beaaee85",
         "59276f0997120d0b90e17c8ab6cbd47f6926ba44dcc1b6a2ff9b6af177c75e76",
         "f92cfb07b9577e6bc6c049122d8929c37400b1139009fb2a4c98193543ed9b8b",
@@ -107,6 +110,14 @@ def test_a_leaf_tells_which_column_a_text_stands_in() -> None:
 def test_each_count_of_a_receipt_stands_in_its_leaf() -> None:
     counts = [(4, 3, 1, 0), (4, 1, 3, 0), (4, 3, 0, 1), (5, 3, 1, 0)]
     assert len({chain.receipt_leaf(**{**RECEIPT, "counts": of_one}) for of_one in counts}) == 4
+
+
+def test_the_hash_of_repetitions_tells_them_in_any_order() -> None:
+    repetitions = [(b"ra", 1, 1), (b"ra", 2, 1), (b"rb", 1, 3)]
+    others = [[(b"ra", 1, 1), (b"ra", 3, 1), (b"rb", 1, 3)], [(b"ra", 1, 1), (b"ra", 2, 2), (b"rb", 1, 2)]]
+    assert chain.repetitions_hash(repetitions) == chain.repetitions_hash(reversed(repetitions))
+    assert len({chain.repetitions_hash(each) for each in (repetitions, *others, repetitions[:2])}) == 4
+    assert chain.repetitions_hash([]) is None
 
 
 def test_a_time_before_1970_and_the_last_position_have_a_leaf() -> None:

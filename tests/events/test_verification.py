@@ -6,7 +6,8 @@ from copy import deepcopy
 import pytest
 from sqlalchemy import make_url
 
-from events import slices, verification
+from events import verification
+from events.checking import rows as reading
 from events.errors import Unavailable
 from events.findings import Finding, Findings
 from events.verification import verify
@@ -55,7 +56,7 @@ async def test_slices_of_any_size_find_a_whole_log_whole(database_url: str, monk
 
 
 async def test_large_payloads_are_read_one_at_a_time(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "_INLINE_BYTES_MAX", 0)
+    monkeypatch.setattr(reading, "_INLINE_BYTES_MAX", 0)
     async with opened(database_url) as store:
         await tell_history(store)
         assert await findings_of(database_url) == []
@@ -177,6 +178,15 @@ async def test_events_are_not_blamed_for_their_receipt(tampered: Bench) -> None:
     assert [(finding.place, finding.name) for finding in await tampered.findings()] == [("receipt", 1)]
 
 
+async def test_another_version_than_the_one_that_came_again_is_found(tampered: Bench) -> None:
+    rows = deepcopy(tampered.rows)
+    twice = {row["stream"] for row in rows["events"] if row["version"] == 2}
+    row = next(row for row in rows["duplicates"] if row["stream"] in twice)
+    row["version"] = 1 if row["version"] == 2 else 2
+    await tampered.fill(rows)
+    assert [(finding.place, finding.name) for finding in await tampered.findings()] == [("receipt", row["receipt_id"])]
+
+
 async def test_a_log_that_was_rewritten_from_some_event_on_looks_whole(tampered: Bench) -> None:
     # Which is why there are attestations.
     rows = deepcopy(tampered.rows)
@@ -222,6 +232,7 @@ async def test_what_was_erased_and_is_there_again_is_found(tampered: Bench) -> N
 async def test_read_models_are_compared_with_a_log_that_is_whole(tampered: Bench) -> None:
     report = await verify(tampered.url, compare=_one_difference)
     assert [finding.place for finding in report.findings] == ["read model"]
+    assert report.comparison == "made"
 
 
 async def test_read_models_are_not_compared_with_a_log_that_was_tampered_with(tampered: Bench) -> None:
@@ -230,6 +241,7 @@ async def test_read_models_are_not_compared_with_a_log_that_was_tampered_with(ta
     await tampered.fill(rows)
     report = await verify(tampered.url, compare=_one_difference)
     assert [finding.place for finding in report.findings] == ["head"]
+    assert report.comparison == "impossible"
 
 
 async def _one_difference() -> AsyncIterator[Finding]:

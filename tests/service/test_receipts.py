@@ -1,10 +1,13 @@
 """Receipts: received = applied + duplicate + quarantined, for each and in sum."""
 
+import uuid
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
+from events.chain import repetitions_hash
+from events.kinds import run_stream
 from service.cursors import cursor
 from tests.plans import recording, whole_reads
 from tests.service.apps import Store, a_run, new_id, open_store
@@ -38,6 +41,8 @@ async def test_a_receipt_tells_what_came_from_whom_and_what_became_of_it(store: 
     told = await store.get("/receipts/3")
     commitment = sha256(bytes.fromhex(told["content_salt"]) + sha256(body).digest()).hexdigest()
     (item,) = told["quarantine"]
+    repeated = repetitions_hash([(run_stream(uuid.UUID(old["id"]).bytes), 1, 1)])
+    assert repeated is not None
     assert told == {
         "cursor": cursor(3, bytes.fromhex(told["chain"])),
         "receipt_id": 3,
@@ -57,6 +62,7 @@ async def test_a_receipt_tells_what_came_from_whom_and_what_became_of_it(store: 
         "content_hash": sha256(body).hexdigest(),
         "content_salt": told["content_salt"],
         "content_commitment": commitment,
+        "repetitions_hash": repeated.hex(),
         "chain": told["chain"],
         "positions": {"first": 3, "last": 4},
         "duplicates": [{"stream": f"run:{old['id']}", "version": 1, "times": 1}],

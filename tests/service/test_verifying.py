@@ -46,7 +46,9 @@ def test_a_whole_log_is_told_with_its_end(told: str) -> None:
     result = run(told, "verify", "--log-only")
     assert result.exit_code == 0
     assert re.match(r"The log in .+ is as it was written:\n  2 events, 1 receipts, 1 in quarantine, 0 ", result.stdout)
-    assert re.search(r"\n  It ends with event 2, chain [0-9a-f]{64}\.\n$", result.stdout)
+    assert re.search(
+        r"\n  It ends with event 2, chain [0-9a-f]{64}\.\n  The read models were left out\.\n$", result.stdout
+    )
 
 
 def test_a_changed_log_is_told_with_the_first_bad_place(told: str) -> None:
@@ -58,6 +60,13 @@ def test_a_changed_log_is_told_with_the_first_bad_place(told: str) -> None:
         result.stdout,
     )
     assert "Traceback" not in result.output
+
+
+def test_a_changed_log_says_that_the_read_models_were_not_compared(told: str) -> None:
+    change(told, "UPDATE receipts SET sdk = 'forged'")
+    said = run(told, "verify").stdout.splitlines()[-1]
+    assert said == "The read models were not compared: only a log without findings can be folded."
+    assert json.loads(run(told, "verify", "--json").stdout)["read_models"] == "impossible"
 
 
 def test_read_models_that_are_no_fold_of_the_log_are_told(told: str) -> None:

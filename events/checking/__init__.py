@@ -1,0 +1,1 @@
+"""Checking the log slice by slice, for `events.verification`: one module for each kind of row."""
