@@ -21,7 +21,7 @@ _EVENT_NUMBERS: Final = struct.Struct(">HQQqQHHQ").pack
 _RECEIPT_NUMBERS: Final = struct.Struct(">HQqQQQQQ").pack
 _QUARANTINE_NUMBERS: Final = struct.Struct(">HQQqHQ").pack
 _VERSION: Final = struct.Struct(">Q").pack
-_REPETITION_NUMBERS: Final = struct.Struct(">QQ").pack
+_REPETITION_NUMBERS: Final = struct.Struct(">qq").pack
 
 
 def event_id(kind: str, stream: bytes, payload: bytes, *, after_version: int = 0) -> bytes:

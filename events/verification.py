@@ -237,7 +237,8 @@ class _Verification:
         folded_by = [self._fold_version, ""] if row[0] == 0 else [self._fold_version]
         if self._fold_version is not None and row[7] not in folded_by:
             wrong = (
-                f"it says that the read models were folded by {row[7]!r}, and this program folds by {folded_by[0]!r}"
+                f"it says that the read models were folded by {row[7]!r}, and this program folds by {folded_by[0]!r}: "
+                "another version of it, or another STATUS_RULE"
             )
             self.findings.add([Finding("head", shard, wrong)])
         return End(shard, *row[:6])

@@ -12,10 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from events.dialect import SqliteWriter, Writer, is_sqlite
-from events.errors import SchemaMismatch
+from events.errors import SchemaMismatch, Unavailable
 
-_LOCK_PATIENCE_MS: Final = 150
-_SLICE_ROWS: Final = 400
+# While this waits for its locks, every writer waits for the head, and every reader for the tables.
+_LOCK_PATIENCE_MS: Final = 60
+_DROP_TRIES: Final = 200
+_SLICE_ROWS: Final = 1000
 
 Renaming = tuple[str, str]
 """A name now and a name to be."""
@@ -141,6 +143,7 @@ class _Sqlite(Ddl):
             yield
         async with writer.transaction():
             await writer.execute(f"DROP TABLE IF EXISTS {name}")
+        yield
 
     async def _isolate(self, connection: AsyncConnection) -> None:
         """Every transaction of SQLite is so."""
@@ -164,10 +167,10 @@ class _Postgres(Ddl):
                 await writer.execute(f"ANALYZE {name}")
 
     async def lock(self, writer: Writer, names: Sequence[str]) -> None:
-        # Who waits for a table has everyone wait who comes later to read it.
-        await writer.execute(f"SET LOCAL lock_timeout = {_LOCK_PATIENCE_MS}")
+        # Not lock_timeout: that would begin anew with each of the tables.
+        await writer.execute(f"SET LOCAL statement_timeout = {_LOCK_PATIENCE_MS}")
         await writer.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE")
-        await writer.execute("SET LOCAL lock_timeout = 0")
+        await writer.execute("SET LOCAL statement_timeout TO DEFAULT")
 
     async def rename(self, writer: Writer, tables: Sequence[Renaming], indexes: Sequence[Renaming]) -> None:
         for kind, renamings in (("TABLE", tables), ("INDEX", indexes)):
@@ -175,11 +178,23 @@ class _Postgres(Ddl):
                 await writer.execute(f"ALTER {kind} {old} RENAME TO {new}")
 
     async def discard(self, writer: Writer, name: str) -> AsyncIterator[None]:
+        for tried in range(1, _DROP_TRIES + 1):
+            try:
+                await self._drop(writer, name)
+                return
+            except Unavailable:
+                if tried == _DROP_TRIES:
+                    raise
+            yield
+
+    async def _drop(self, writer: Writer, name: str) -> None:
+        """Drop a table. Raises `Unavailable` when somebody still reads it: nobody is to wait for that with the head."""
         async with writer.transaction():
             # An erasure looks, holding the head, for tables to erase from.
             await writer.fetch("SELECT 1 FROM heads FOR UPDATE")
-            await writer.execute(f"DROP TABLE IF EXISTS {name}")
-        yield
+            if await self.existing(writer, [name]):
+                await writer.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE NOWAIT")
+                await writer.execute(f"DROP TABLE {name}")
 
     async def _isolate(self, connection: AsyncConnection) -> None:
         await connection.execution_options(isolation_level="REPEATABLE READ")

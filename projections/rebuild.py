@@ -41,9 +41,10 @@ _ALONE_EVENTS_MAX: Final = 30_000
 _PROCESSES_MAX: Final = 2
 _TELL_S: Final = 1.0
 _CATCH_UP_TRIES: Final = 200
-_SWAP_TRIES: Final = 60
-_SWAP_PAUSE_S: Final = 0.5
-_PAUSE_S: Final = 0.005
+_SWAP_TRIES: Final = 150
+_SWAP_PAUSE_S: Final = 0.2
+# After every short transaction: four times as long as who waits for SQLite's lock sleeps between two looks at it.
+_PAUSE_S: Final = 0.02
 
 EVERYTHING: Final = Order(projections=PROJECTIONS)
 
@@ -197,7 +198,12 @@ class _Rebuilding:
         with contextlib.suppress(Unavailable):
             async with writer.transaction():
                 await rebuilds.end(
-                    writer, self._rebuild_id, outcome, note, position=self._position, now=_now(), shard=self._shard
+                    *(writer, self._rebuild_id, outcome, note),
+                    position=self._position,
+                    events=self._events,
+                    total=self._total,
+                    now=_now(),
+                    shard=self._shard,
                 )
 
     async def _discard(self, writer: Writer) -> None:
@@ -257,7 +263,7 @@ class _Rebuilding:
                 async with rebuilds.owned(self._filler, self._rebuild_id, shard=self._shard):
                     await part.store(self._filler, shard=self._shard)
                 self._look()
-                await asyncio.sleep(0)
+                await asyncio.sleep(_PAUSE_S)
         self._fold_seconds = time.monotonic() - self._begun
 
     async def _parts(self) -> list[Part]:

@@ -205,13 +205,16 @@ async def end(
     *,
     now: int,
     position: int | None = None,
+    events: int | None = None,
+    total: int | None = None,
     shard: int = SHARD,
 ) -> None:
-    """Note what became of a rebuild. What was noted first stays."""
+    """Note what became of a rebuild, and how far it came where that is given. What was noted first stays."""
     await writer.execute(
-        "UPDATE rebuilds SET outcome = ?1, note = ?2, ended_at = ?3, seen_at = ?3, "
-        "position = coalesce(?4, position) WHERE shard = ?5 AND rebuild_id = ?6 AND outcome IS NULL",
-        *(outcome, note and note[:_NOTE_CHARS_MAX], now, position, shard, rebuild_id),
+        "UPDATE rebuilds SET outcome = ?1, note = ?2, ended_at = ?3, seen_at = ?3, position = coalesce(?4, position), "
+        "events = coalesce(?5, events), events_total = coalesce(?6, events_total) "
+        "WHERE shard = ?7 AND rebuild_id = ?8 AND outcome IS NULL",
+        *(outcome, note and note[:_NOTE_CHARS_MAX], now, position, events, total, shard, rebuild_id),
     )
 
 

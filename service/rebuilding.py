@@ -144,16 +144,16 @@ def line(progress: Progress, *, folding_s: float) -> str:
 
 def _told(order: Order, result: Result) -> Iterator[str]:
     """What became of it, for people."""
-    what = "the trace" if order.trace_id is not None else "the read models"
+    what, are = ("the trace", "is") if order.trace_id is not None else ("the read models", "are")
     if result.differences:
         yield "These rows differed from the log, or are the first of those that did:"
         yield from (f"  {difference}" for difference in result.differences)
     match result.outcome:
         case "equal":
-            yield f"Compared: {what} are as the log says, up to position {result.position}."
+            yield f"Compared: {what} {are} as the log says, up to position {result.position}."
         case "different":
-            yield f"Left as they are: {what}. Run it with --replace to put what the log says in their place."
+            yield f"Left as before: {what}. Run it with --replace to put what the log says in their place."
         case _:
-            yield f"Replaced: {what} are as the log says, up to position {result.position}."
+            yield f"Replaced: {what} {are} as the log says, up to position {result.position}."
     speed = result.events / result.fold_seconds if result.fold_seconds else 0.0
     yield f"{result.events:,} events in {result.seconds:.1f} s; {speed:,.0f} a second until they were folded."

@@ -10,11 +10,12 @@ from events.checking.retries import check_retries, retried_item
 from events.checking.rows import BYTES, NEVER_WRITTEN, OTHER_TYPE, TEXT, are_of_types, commits, read_rows
 from events.checking.slices import Checked, Share, Slice
 from events.checking.walk import UNCHAINED, Walk
-from events.dialect import Snapshot
+from events.dialect import Row, Snapshot
 from events.findings import Finding
 
 _REPETITIONS_PAGE: Final = 5000
 _INT_MIN: Final = -(2**63)
+_REPETITION_TYPES: Final = (bytes, int, int)
 
 
 class Receipt(NamedTuple):
@@ -120,7 +121,20 @@ class _Repeated:
     """What is noted in `duplicates` with one receipt: how often in all, and the hash of it."""
 
     times: int = 0
-    hashed: chain.RepetitionsHash = field(default_factory=chain.RepetitionsHash)
+    is_readable: bool = True
+    _hash: chain.RepetitionsHash = field(default_factory=chain.RepetitionsHash)
+
+    def take(self, repetition: Row) -> None:
+        """Take in the next row: stream, version and times."""
+        self.is_readable = self.is_readable and are_of_types(repetition, _REPETITION_TYPES)
+        if self.is_readable:
+            self.times += repetition[2]
+            self._hash.add(*repetition)
+
+    @property
+    def hashed(self) -> bytes | None:
+        """What a receipt says of them; None when it never said so."""
+        return self._hash.digest() if self.is_readable else None
 
 
 async def _repeated(snapshot: Snapshot, part: Slice) -> dict[int, _Repeated]:
@@ -133,9 +147,8 @@ async def _repeated(snapshot: Snapshot, part: Slice) -> dict[int, _Repeated]:
         f"ORDER BY receipt_id, stream, version LIMIT {_REPETITIONS_PAGE}",
         *(part.shard, part.upto, *after),
     ):
-        for receipt_id, stream, version, times in rows:
-            found[receipt_id].times += times
-            found[receipt_id].hashed.add(stream, version, times)
+        for receipt_id, *repetition in rows:
+            found[receipt_id].take(repetition)
         after = tuple(rows[-1])[:3]
     return found
 
@@ -146,7 +159,7 @@ def _count_errors(row: Receipt, quarantined: int, again: _Repeated) -> Iterator[
         yield f"it counts {row.quarantined} quarantined, and there are {quarantined} in quarantine"
     if again.times != row.duplicate:
         yield f"it counts {row.duplicate} duplicates, and {again.times} are noted"
-    elif row.repetitions_hash is not None and again.hashed.digest() != row.repetitions_hash:
+    elif row.repetitions_hash is not None and again.hashed != row.repetitions_hash:
         yield "the events that it is noted to have repeated are not those that it repeated"
 
 

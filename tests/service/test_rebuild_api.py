@@ -73,6 +73,7 @@ async def test_a_rebuild_is_a_job_that_ends(store: Store) -> None:
     job = await ended(store)
 
     assert (job["outcome"], job["notes"], job["position"]) == ("replaced", [], before["head"])
+    assert (job["events"], job["events_total"]) == (2, before["head"])
     assert job["ended_at"] >= job["started_at"]
     assert job["projections"] == sorted(PROJECTIONS)
     after = await store.get("/projections")
