@@ -4,26 +4,17 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Iterator
 from typing import Final
 
 import click
-import orjson
 
-from events.dialect import open_writer
-from events.ids import parse_id
-from events.kinds import RunPatched, RunPosted, run_fields, run_stream
-from events.log import NewEvent, Submission, append, lock_head, seal
-from events.receipts import Origin
 from projections.rebuild import Progress, Result, rebuild
+from tests.benchmarks.logs import fill
 from tests.benchmarks.throughput import SYSTEMS, System, place_of
-from tests.benchmarks.traffic import Document, make_runs
 from tests.benchmarks.watch import Watch
 
-_UNFOLDED: Final = "unfolded"
-_EVENTS_A_COMMIT: Final = 1000
-_NOW_US: Final = 1_767_225_600_000_000
 _BYTES_PER_MB: Final = 1_000_000
+_US_PER_S: Final = 1_000_000
 
 
 @click.command(context_settings={"show_default": True})
@@ -36,17 +27,19 @@ def main(events: int, database: System, processes: int, repeat: int) -> None:
     with place_of(database) as place:
         url = place.databases.migrated()
         begun = time.monotonic()
-        asyncio.run(_fill(url, events))
+        asyncio.run(fill(url, events))
         click.echo(f"{database}: {events:,} events told in {time.monotonic() - begun:.0f} s")
         for _ in range(repeat):
             steps = _Steps()
-            with Watch([os.getpid()]) as used:
+            with Watch(place.pids) as used_by_database, Watch([os.getpid()]) as used:
                 result = asyncio.run(_rebuild(url, processes, steps))
             made = result.events / result.fold_seconds
             memory = used.memory_bytes / _BYTES_PER_MB
             click.echo(
                 f"{result.outcome}: {made:,.0f} events/s until made, {result.events / steps.until_swapped:,.0f} until "
-                f"swapped; {memory:,.0f} MB in all processes; {steps}"
+                f"swapped; {used.cpu_seconds / result.events * _US_PER_S:.1f} µs of CPU an event, "
+                f"{used_by_database.cpu_seconds / result.events * _US_PER_S:.1f} in the database server; "
+                f"{memory:,.0f} MB in all processes; {steps}"
             )
         place.databases.drop(url)
 
@@ -74,32 +67,6 @@ class _Steps:
 
 async def _rebuild(url: str, processes: int, steps: _Steps) -> Result:
     return await rebuild(url, rule="documented", processes=processes, progress=steps)
-
-
-async def _fill(url: str, count: int) -> None:
-    """Append so many events. Nothing is folded: the first rebuild does that."""
-    writer = open_writer(url, is_durable=False)
-    events = itertools.islice(_events(count // 2 + 1), count)
-    try:
-        while commit := list(itertools.islice(events, _EVENTS_A_COMMIT)):
-            async with writer.transaction():
-                head = await lock_head(writer, fold_version=_UNFOLDED)
-                await append(writer, head, [Submission(Origin(endpoint="benchmark"), commit)], now=_NOW_US)
-    finally:
-        await writer.close()
-
-
-def _events(runs: int) -> Iterator[NewEvent]:
-    for run in make_runs(runs, seed=1):
-        yield _sealed(RunPosted, run.post)
-        yield _sealed(RunPatched, {**run.patch, "id": run.id})
-
-
-def _sealed(event: type[RunPosted] | type[RunPatched], document: Document) -> NewEvent:
-    payload = orjson.dumps(document)
-    run_id = parse_id(document["id"])
-    assert run_id is not None
-    return seal(event.__name__, run_stream(run_id), payload, event(run_id, run_fields(payload)))
 
 
 if __name__ == "__main__":

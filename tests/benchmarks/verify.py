@@ -4,26 +4,14 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Final
 
 import click
-import orjson
 
-from events.dialect import open_writer
-from events.ids import parse_id
-from events.kinds import RunPatched, RunPosted, run_fields, run_stream
-from events.log import NewEvent, Submission, append, lock_head, seal
-from events.receipts import Origin
 from events.verification import Report, verify
-from tests.benchmarks.traffic import Document, make_runs
+from tests.benchmarks.logs import fill
 from tests.events.tampering import database_of
 
-_FOLD_VERSION: Final = "benchmark"
-_EVENTS_A_COMMIT: Final = 1000
-_EVENTS_A_REQUEST: Final = 20
-_NOW_US: Final = 1_767_225_600_000_000
 _KIB_PER_MB: Final = 1024
 _US_PER_SECOND: Final = 1_000_000
 
@@ -37,7 +25,7 @@ def main(events: int, database: str, processes: int, repeat: int) -> None:
     """Fill a log, and verify it."""
     with database_of(database) as url:
         begun = time.monotonic()
-        asyncio.run(_fill(url, events))
+        asyncio.run(fill(url, events))
         click.echo(f"{database}: {events:,} events told in {time.monotonic() - begun:.0f} s")
         for _ in range(repeat):
             cpu_before = _cpu_seconds()
@@ -57,42 +45,6 @@ def _cpu_seconds() -> float:
     """What this process and those it started have used."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
-
-
-async def _fill(url: str, count: int) -> None:
-    """Append so many events, in commits like those of a busy server. Nothing is folded."""
-    writer = open_writer(url, is_durable=False)
-    events = islice(_events(count // 2 + 1), count)
-    try:
-        while commit := list(islice(events, _EVENTS_A_COMMIT)):
-            submissions = [Submission(_origin(part), part) for part in _parts(commit)]
-            async with writer.transaction():
-                head = await lock_head(writer, fold_version=_FOLD_VERSION)
-                await append(writer, head, submissions, now=_NOW_US)
-    finally:
-        await writer.close()
-
-
-def _events(runs: int) -> Iterator[NewEvent]:
-    for run in make_runs(runs, seed=1):
-        yield _sealed(RunPosted, run.post)
-        yield _sealed(RunPatched, {**run.patch, "id": run.id})
-
-
-def _sealed(event: type[RunPosted] | type[RunPatched], document: Document) -> NewEvent:
-    payload = orjson.dumps(document)
-    run_id = parse_id(document["id"])
-    assert run_id is not None
-    return seal(event.__name__, run_stream(run_id), payload, event(run_id, run_fields(payload)))
-
-
-def _parts(commit: Sequence[NewEvent]) -> Iterable[Sequence[NewEvent]]:
-    return (commit[start : start + _EVENTS_A_REQUEST] for start in range(0, len(commit), _EVENTS_A_REQUEST))
-
-
-def _origin(part: Sequence[NewEvent]) -> Origin:
-    size = sum(len(event.payload) for event in part)
-    return Origin(endpoint="POST /runs/multipart", sdk="langsmith-py", content_size=size, content_hash=bytes(32))
 
 
 if __name__ == "__main__":
