@@ -10,7 +10,7 @@ never change; a better one gets a bit of its own.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from types import MappingProxyType
@@ -20,6 +20,7 @@ import msgspec
 import zstandard
 from msgspec import Raw
 
+from events.jsontext import split_object
 from events.kinds import CONTENTS_MEMBER
 from events.upcasters import joined
 
@@ -118,3 +119,11 @@ def offload(members: dict[str, bytes], moved: dict[str, Offloaded], essences: Ma
     """
     kept = {name: raw for name, raw in members.items() if name not in moved and name != CONTENTS_MEMBER}
     return joined({**kept, **essences, CONTENTS_MEMBER: msgspec.json.encode(moved)})
+
+
+def restored(payload: bytes, contents: Iterable[Content]) -> bytes:
+    """The item that `offload` left this payload of: the fields whose contents are given are back in their places."""
+    members = split_object(payload)
+    moved = _decode_offloaded(members.pop(CONTENTS_MEMBER))
+    bodies = {content.hash.hex(): content.body for content in contents}
+    return joined({**members, **{name: bodies[to.hash] for name, to in moved.items() if to.hash in bodies}})

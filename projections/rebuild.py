@@ -43,8 +43,10 @@ _TELL_S: Final = 1.0
 _CATCH_UP_TRIES: Final = 200
 _SWAP_TRIES: Final = 150
 _SWAP_PAUSE_S: Final = 0.2
-# After every short transaction: four times as long as who waits for SQLite's lock sleeps between two looks at it.
-_PAUSE_S: Final = 0.02
+_PAUSE_S: Final = 0.005
+# Who waits for SQLite's lock looks every few milliseconds whether it is free: four times of five it then is.
+_REST_TIMES: Final = 4
+_REST_S_MAX: Final = 0.02
 
 EVERYTHING: Final = Order(projections=PROJECTIONS)
 
@@ -207,9 +209,15 @@ class _Rebuilding:
                 )
 
     async def _discard(self, writer: Writer) -> None:
-        async for _ in shadow.discard(writer, self._url):
+        await self._gently(shadow.discard(writer, self._url))
+
+    async def _gently(self, steps: AsyncIterator[None]) -> None:
+        """Take steps that are short transactions, and give way after each for longer than it took."""
+        begun = time.monotonic()
+        async for _ in steps:
             self._look()
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(min(_REST_TIMES * (time.monotonic() - begun), _REST_S_MAX))
+            begun = time.monotonic()
 
     async def _carry_out(self) -> tuple[Outcome, list[Difference]]:
         if self._order.trace_id is not None:
@@ -256,15 +264,16 @@ class _Rebuilding:
         await self._shadows.finish(self._filler)
         if "runs" in self._order.projections:
             settling = Settling(self._filler, tally, self._rebuild_id, shard=self._shard)
-            async for _ in settling.settle():
-                self._look()
-                await asyncio.sleep(_PAUSE_S)
-            for part in tally.portions():
-                async with rebuilds.owned(self._filler, self._rebuild_id, shard=self._shard):
-                    await part.store(self._filler, shard=self._shard)
-                self._look()
-                await asyncio.sleep(_PAUSE_S)
+            await self._gently(settling.settle())
+            await self._gently(self._store(tally))
         self._fold_seconds = time.monotonic() - self._begun
+
+    async def _store(self, tally: Tally) -> AsyncIterator[None]:
+        """Store what was counted, in short transactions."""
+        for part in tally.portions():
+            async with rebuilds.owned(self._filler, self._rebuild_id, shard=self._shard):
+                await part.store(self._filler, shard=self._shard)
+            yield
 
     async def _parts(self) -> list[Part]:
         """The log, cut into parts of streams that matter to what is rebuilt."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
 from events import log
+from events.codec import Codec, restored
 from events.dialect import Writer
 from events.errors import FoldVersionMismatch, SchemaMismatch, Unavailable
 from events.log import ERASED_REASON, Appended, Head, NewEvent, Outcome, Refused, Submission
@@ -344,4 +345,5 @@ def _size(item: NewEvent | Refused) -> int:
 def _refused(item: NewEvent | Refused, error: Exception) -> Refused:
     if isinstance(item, Refused):
         return item
-    return Refused(item.kind, f"{item.kind} could not be stored: {error}", item.payload)
+    raw = restored(item.payload, item.contents) if item.codec & Codec.OFFLOADED else item.payload
+    return Refused(item.kind, f"{item.kind} could not be stored: {error}", raw)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from events.codec import DICTIONARY, Codec, Offloaded, offload, offloaded, pack, unpack
+from events.codec import DICTIONARY, Codec, Content, Offloaded, offload, offloaded, pack, restored, unpack
 from events.jsontext import split_object
 from events.kinds import CONTENTS_MEMBER, UNSAID, run_fields
 
@@ -115,6 +115,15 @@ def test_a_client_that_sends_our_member_does_not_get_through_with_it() -> None:
 def test_any_field_can_be_moved(name: str) -> None:
     moved = moved_of(name, b'"x"')
     assert offloaded(run_fields(offload({name: b'"x"', "id": b"1"}, moved)).contents) == moved
+
+
+def test_what_was_moved_can_be_put_back() -> None:
+    members = {"id": b'"1"', "inputs": b'{"a": 1}', "outputs": b'{"b": 2}'}
+    moved = moved_of("inputs", members["inputs"]) | moved_of("outputs", members["outputs"])
+    contents = [Content(bytes.fromhex(moved[name].hash), members[name]) for name in moved]
+    left = offload(members, moved, {"outputs": b"{}"})
+    assert split_object(restored(left, contents)) == members
+    assert split_object(restored(left, contents[:1])) == {**members, "outputs": b"{}"}
 
 
 @given(st.dictionaries(st.text(), st.integers(0, 9)))

@@ -86,10 +86,9 @@ def live_and_rebuilt(databases: Databases, before: Sequence[Happening], after: S
     async def used() -> None:
         async with opened(url) as store:
             await happen(store, before)
-            compared = await rebuilt(url, DRY_RUN)
-            assert (compared.outcome, told(compared.differences)) == ("equal", "")
             live = await rows_of(store)
-            assert (await rebuilt(url)).outcome == "replaced"
+            replaced = await rebuilt(url)  # It compares, too, and would replace nothing that differs.
+            assert (replaced.outcome, told(replaced.differences)) == ("replaced", "")
             assert await rows_of(store) == live
             await happen(store, after)
             again = await rebuilt(url, DRY_RUN)

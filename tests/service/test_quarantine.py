@@ -1,7 +1,7 @@
 """The quarantine: listed, looked at, and tried again, over HTTP and from the command line."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -9,11 +9,13 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
+from events.dialect import Writer
 from events.errors import DataRefused
+from events.log import RecordedEvent
 from projections import projector
 from service.cli import main
 from tests.plans import recording, whole_reads
-from tests.service.apps import START, Store, a_run, json_part, new_id, open_store
+from tests.service.apps import START, Store, a_run, an_ended_run, json_part, new_id, open_store
 
 
 async def refuse(store: Store, item: Any) -> None:
@@ -168,6 +170,25 @@ async def test_a_value_that_the_database_refuses_is_told_and_the_item_stays(
     assert answer.status_code == 422
     assert answer.json()["detail"] == "post[0] could not be stored: the value does not fit"
     assert (await store.get("/quarantine/1"))["outcome"] is None
+
+
+async def test_a_large_field_of_an_item_that_was_refused_is_there_when_that_is_retried(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse_events(_: Writer, events: Sequence[RecordedEvent], **__: object) -> None:
+        if events:
+            raise DataRefused("the value does not fit")
+
+    run = an_ended_run(inputs={"text": "x" * 2_000_000})
+    async with open_store(database_url, max_trace_size_mb=1) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(projector, "apply", refuse_events)
+            await refuse(store, run)
+        assert (await retry(store, 1)).status_code == 200
+        (mutation,) = (await store.get(f"/runs/{run['id']}/events"))["mutations"]
+        (told,) = [field["after"] for field in mutation["fields"] if field["field"] == "inputs"]
+        body = (await store.client.get(told["url"])).content
+    assert orjson.loads(body) == run["inputs"]
 
 
 # --- by where the item stood ------------------------------------------------------------------------------------------

@@ -308,7 +308,8 @@ async def test_the_command_tells_steps_and_what_became_of_it(store: Store) -> No
     run = an_ended_run()
     await store.post(run)
     code, out, progress = await run_cli(url_of(store))
-    assert (code, progress.splitlines()[0]) == (0, "Folding the log (0 s)")
+    assert code == 0
+    assert progress.startswith("Folding the log (")
     assert "Comparing with what is live" in progress
     assert out.startswith("Replaced: the read models are as the log says, up to position 2.\n2 events in ")
 
