@@ -391,7 +391,8 @@ class _Rebuilding:
     async def _telling(self) -> AsyncIterator[None]:
         """Have the database know, every second, how far this is, and find out there whether to go on."""
         writer = open_writer(self._url, is_durable=False)
-        task = asyncio.create_task(self._tell(writer), name="telling of a rebuild")
+        await self._tell(writer)  # It may have been cancelled before it began.
+        task = asyncio.create_task(self._tell_again_and_again(writer), name="telling of a rebuild")
         try:
             yield
         finally:
@@ -400,20 +401,23 @@ class _Rebuilding:
                 await task
             await writer.close()
 
-    async def _tell(self, writer: Writer) -> None:
+    async def _tell_again_and_again(self, writer: Writer) -> None:
         while True:
-            # When it cannot be told now, it is told a second later.
-            with contextlib.suppress(Unavailable):
-                async with writer.transaction():
-                    self._is_cancelled = await rebuilds.tell(
-                        *(writer, self._rebuild_id),
-                        step=self._step,
-                        events=self._events,
-                        total=self._total,
-                        now=_now(),
-                        shard=self._shard,
-                    )
             await asyncio.sleep(_TELL_S)
+            await self._tell(writer)
+
+    async def _tell(self, writer: Writer) -> None:
+        # When it cannot be told now, it is told a second later.
+        with contextlib.suppress(Unavailable):
+            async with writer.transaction():
+                self._is_cancelled = await rebuilds.tell(
+                    *(writer, self._rebuild_id),
+                    step=self._step,
+                    events=self._events,
+                    total=self._total,
+                    now=_now(),
+                    shard=self._shard,
+                )
 
     def _at(self, step: Step) -> None:
         self._step = step
