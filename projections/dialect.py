@@ -3,6 +3,7 @@
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from functools import cache
 from typing import Final
 
 from sqlalchemy import Table
@@ -76,12 +77,17 @@ class Ddl(ABC):
 
 def ddl_of(url: str) -> Ddl:
     """How it is done in the database that the URL names."""
-    return _Sqlite() if is_sqlite(url) else _Postgres()
+    return _ddl(is_sqlite(url))
 
 
 def ddl_used_by(writer: Writer) -> Ddl:
     """How it is done in the database that a writer writes to."""
-    return _Sqlite() if isinstance(writer, SqliteWriter) else _Postgres()
+    return _ddl(isinstance(writer, SqliteWriter))
+
+
+@cache
+def _ddl(of_sqlite: bool) -> Ddl:
+    return _Sqlite() if of_sqlite else _Postgres()
 
 
 class _Sqlite(Ddl):

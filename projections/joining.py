@@ -18,11 +18,13 @@ _PAUSE_S: Final = 0.01
 
 
 async def catch_up(url: str, added: Added, *, shard: int = SHARD) -> int:
-    """Have an added read model catch up with the log, and return the position from which on it is folded into inline.
+    """Have an added read model catch up with the log, and return how many events that took.
 
-    It goes on where it was left off. Raises `Unavailable` when the database does not take it.
+    It goes on where it was left off; from now on it is folded into inline, by those who know it. Raises `Unavailable`
+    when the database does not take it.
     """
     writer = open_writer(url)
+    caught_up = 0
     try:
         while True:
             async with writer.transaction():
@@ -30,8 +32,9 @@ async def catch_up(url: str, added: Added, *, shard: int = SHARD) -> int:
                 after = await reached(writer, added.name, shard=shard)
                 events = await log.read_written(writer, after=after, limit=_SLICE_EVENTS, shard=shard)
                 await apply_added(writer, events, [added], shard=shard)
+            caught_up += len(events)
             if not events or events[-1].position == head.position:
-                return head.position
+                return caught_up
             await asyncio.sleep(_PAUSE_S)
     finally:
         await writer.close()

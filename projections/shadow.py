@@ -5,7 +5,7 @@ together, attachments and feedback each alone.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final
 
 from sqlalchemy import MetaData, Table, quoted_name
@@ -37,6 +37,7 @@ def whole(wanted: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for group in _TOGETHER if asked.intersection(group) for name in group))
 
 
+@cache
 def shadow_of(table: Table, ddl: Ddl) -> Table:
     """The shadow of a table: of the same shape, under other names."""
     shadow = table.to_metadata(MetaData(), name=table.name + _SHADOW)

@@ -13,12 +13,15 @@ from projections.projector import Added
 
 log = logging.getLogger(__name__)
 
-_RETRY_PAUSE_S: Final = 2.0
+_PAUSE_S: Final = 2.0
 
 
 @asynccontextmanager
 async def join_added(url: str) -> AsyncIterator[None]:
-    """While the block runs, have every added read model catch up. From then on it is folded into with the others."""
+    """While the block runs, have every added read model catch up. From then on it is folded into with the others.
+
+    Servers of the version before append without it, so it is looked after for as long as the block runs.
+    """
     tasks = [asyncio.create_task(_join(url, added), name=f"joining {added.name}") for added in projector.ADDED]
     try:
         yield
@@ -31,13 +34,13 @@ async def join_added(url: str) -> AsyncIterator[None]:
 async def _join(url: str, added: Added) -> None:
     while True:
         try:
-            position = await catch_up(url, added)
+            events = await catch_up(url, added)
         except Unavailable as error:
             log.warning("The read model %s cannot catch up now: %s", added.name, error)
-            await asyncio.sleep(_RETRY_PAUSE_S)
         except Exception:
             log.exception("The read model %s cannot catch up", added.name)
             return
         else:
-            log.info("The read model %s has caught up, at position %d", added.name, position)
-            return
+            if events:
+                log.info("The read model %s has caught up with %d events", added.name, events)
+        await asyncio.sleep(_PAUSE_S)

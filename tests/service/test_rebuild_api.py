@@ -310,6 +310,41 @@ async def test_a_new_read_model_catches_up_while_others_append_and_is_then_inlin
         assert counted == {ord("R"): runs, ord("P"): 1}
 
 
+async def test_a_new_read_model_catches_up_again_with_what_servers_of_the_version_before_append(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.joining._PAUSE_S", 0.02)
+    async with open_store(database_url) as store:
+        await store.post(a_run())
+        async with store.engine.begin() as connection:
+            await connection.execute(CreateTable(kinds_seen))
+    with monkeypatch.context() as newer:
+        newer.setattr(projector, "ADDED", (KindsSeen(),))
+        async with open_store(database_url) as store:
+            await caught_up(store)
+            with monkeypatch.context() as older:  # As for a server that does not know it: nothing is folded inline.
+                older.setattr(projector, "apply_added", _fold_nothing)
+                await store.post(a_run(), an_ended_run())
+            await caught_up(store)
+            async with store.engine.connect() as connection:
+                counted = {row.initial: row.events for row in await connection.execute(kinds_seen.select())}
+    assert counted[ord("R")] == 3
+
+
+async def _fold_nothing(*_: object, **__: object) -> None: ...
+
+
+async def caught_up(store: Store) -> None:
+    """Wait until the added read model lags no more."""
+    give_up = time.monotonic() + PATIENCE_S
+    while time.monotonic() < give_up:
+        found = {one["name"]: one["lag"] for one in (await store.get("/projections"))["projections"]}
+        if not found["kinds_seen"]:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"it did not catch up: {found}")
+
+
 # --- the command line, beside a server --------------------------------------------------------------------------------
 
 
