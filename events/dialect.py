@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -81,6 +82,16 @@ async def migrating(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             if not is_sqlite(engine.url):
                 await connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             yield connection
+
+
+async def stored_bytes(connection: AsyncConnection) -> int:
+    """How many bytes of disk the database takes: SQLite's file and its write-ahead log, PostgreSQL's own figure."""
+    url = connection.engine.url
+    if is_sqlite(url):
+        files = (Path(f"{url.database}{suffix}") for suffix in ("", "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+    found = await connection.execute(select(func.pg_database_size(func.current_database())))
+    return int(found.scalar_one())
 
 
 _ITSELF: Final[Mapping[str, str]] = MappingProxyType({})

@@ -155,6 +155,11 @@ async def lock_head(writer: Writer, *, fold_version: str | None, shard: int = SH
     return head
 
 
+async def touch(writer: Writer, head: Head) -> None:
+    """Write the head as it is: changes nothing, and reaches the disk like any other write."""
+    await writer.execute("UPDATE heads SET position = ?1 WHERE shard = ?2", head.position, head.shard)
+
+
 StreamsOf = Callable[[NewEvent], Iterable[bytes]]
 
 

@@ -27,6 +27,7 @@ from service import (
     info,
     ingest,
     log,
+    measuring,
     projects,
     quarantine,
     readmodels,
@@ -39,17 +40,20 @@ from service.intake import Intake
 from service.items import project_created
 from service.joining import join_added
 from service.keys import Keyring
+from service.measuring import Metered, sampling
+from service.metrics import Metrics
 from service.migration import require_newest
 from service.parts import now
 from service.paths import API_ROOT, Paths
+from service.probing import probing
 from service.rebuild_jobs import RebuildJobs
 from service.requests import AccessLog, ReadTimeout, RequestIds
-from service.settings import Settings
+from service.settings import Settings, shared_metrics
 from service.signing import Signer
 from service.stopping import on_stop_signal
 from service.streaming import LogFeed
 from service.wire.errors import error_responses
-from service.writer import IngestWriter, Memory
+from service.writer import NOBODY, IngestWriter, Memory
 
 ROOT_ROUTERS = (health.router, docs.router)
 """What is found at the root alone."""
@@ -82,12 +86,13 @@ _EXPOSED_HEADERS = ("X-Request-ID", "Retry-After")
 
 def create_app(settings: Settings) -> FastAPI:
     """The application. It opens the database when it starts, not before."""
+    metrics = Metrics(shared_metrics())
     app = FastAPI(
         title=settings.app_name,
         version=settings.app_version,
         description=_DESCRIPTION,
         lifespan=_lifespan,
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, metrics),
         redirect_slashes=False,
         openapi_url=docs.OPENAPI_PATH,
         docs_url=None,
@@ -96,9 +101,12 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.settings = settings
+    app.state.metrics = metrics
     app.state.keyring = Keyring(settings.api_keys or ())
     for router in ROOT_ROUTERS:
         app.include_router(router)
+    if settings.metrics_enabled:
+        app.include_router(measuring.router)
     for router in API_ROUTERS:
         app.include_router(router, prefix=API_ROOT)
     app.router.routes.append(docs.swagger_files())
@@ -127,13 +135,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.receipt_sums = receipts.ReceiptSums()
         app.state.feed = LogFeed(engine)
         watch = app.state.feed.watch
-        writing = IngestWriter(open_writer(settings.database_url), rule=settings.status_rule, on_commit=watch.notice)
+        writing = IngestWriter(
+            open_writer(settings.database_url),
+            rule=settings.status_rule,
+            on_commit=watch.notice,
+            observer=app.state.metrics if settings.metrics_enabled else NOBODY,
+        )
         async with aclosing(app.state.feed), writing as writer:
             app.state.intake = Intake(settings, writer, Memory(settings.ingest_queue_bytes))
             app.state.rebuild_jobs = RebuildJobs(settings)
             if await has_own_folds(settings, engine):
                 await _create_default_project(engine, writer)
-            async with join_added(settings.database_url):
+            metered = sampling(app.state.metrics, app.state.intake, engine)
+            async with join_added(settings.database_url), probing(writer), metered:
                 with on_stop_signal(watch.stop), app.state.rebuild_jobs:
                     yield
     finally:
@@ -148,7 +162,7 @@ async def _create_default_project(engine: AsyncEngine, writer: IngestWriter) -> 
         await writer.submit(Submission(Origin(endpoint="start"), [project_created(DEFAULT_PROJECT)]))
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
     """What every request passes on its way in, from the outermost on."""
     return [
         Middleware(RequestIds),
@@ -163,6 +177,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         ),
         Middleware(UnexpectedErrors, debug=settings.debug),
         Middleware(Paths, prefix=settings.api_prefix),
+        *([Middleware(Metered, metrics=metrics)] if settings.metrics_enabled else []),
         Middleware(ReadTimeout, seconds=settings.request_timeout),
     ]
 

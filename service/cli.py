@@ -1,6 +1,8 @@
 """The command line: `agent-spy`, and every command below it."""
 
 import logging
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
@@ -22,6 +24,7 @@ from service.settings import (
     default_text,
     export_options,
     load_settings,
+    share_metrics,
     warnings,
 )
 from service.verifying import attest_command, verify_command
@@ -161,9 +164,16 @@ def _run(settings: Settings, workers: int) -> None:
     for warning in warnings(settings):
         log.warning(warning)
     alone = workers == 1 and not settings.reload
+    with ExitStack() as stack:
+        if workers > 1 and settings.metrics_enabled:
+            share_metrics(stack.enter_context(TemporaryDirectory(prefix="agent-spy-metrics-")))
+        _listen(settings, workers, create_app(settings) if alone else "service.cli:worker_app")
+
+
+def _listen(settings: Settings, workers: int, app: FastAPI | str) -> None:
     uvicorn.run(
-        create_app(settings) if alone else "service.cli:worker_app",
-        factory=not alone,
+        app,
+        factory=isinstance(app, str),
         host=settings.host,
         port=settings.port,
         workers=workers,

@@ -152,6 +152,8 @@ async def _answer_tabled(request: Request, error: Exception) -> Response:
     kind = _tabled(error)
     if kind is None or STATUS_OF[kind] == 500:
         raise error
+    if STATUS_OF[kind] == 503:
+        request.app.state.metrics.refused(error)
     return error_response(STATUS_OF[kind], str(error), headers=getattr(error, "headers", None))
 
 

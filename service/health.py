@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events.reading import read_end
 from projections.projector import fold_version, folded_by
+from service.intake import Intake, IntakePart
 from service.migration import require_newest
 from service.parts import EnginePart, SettingsPart, StartedAtPart, now
 from service.settings import Settings
-from service.wire.health import Health, HealthBody, LivenessBody, ReadinessBody
+from service.wire.health import Health, HealthBody, IngestBody, LivenessBody, ReadinessBody
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,11 @@ _DATABASE_PATIENCE_S: Final = 2.0
 
 @router.get("", responses={503: {"model": HealthBody, "description": "Something it depends on is unhealthy."}})
 async def health(
-    settings: SettingsPart, engine: EnginePart, started_at: StartedAtPart, response: Response
+    settings: SettingsPart, engine: EnginePart, intake: IntakePart, started_at: StartedAtPart, response: Response
 ) -> HealthBody:
     """How the service is, and what it depends on. 503 when something is unhealthy."""
-    database: Health = "healthy" if await database_works(engine) else "unhealthy"
+    ingest = _ingest(intake)
+    database: Health = "healthy" if await database_works(engine) and ingest.status != "failing" else "unhealthy"
     response.status_code = 200 if database == "healthy" else 503
     timestamp = now()
     return HealthBody(
@@ -39,6 +41,7 @@ async def health(
         uptime_seconds=(timestamp - started_at).total_seconds(),
         database_status=database,
         dependencies={"database": database},
+        ingest=ingest,
     )
 
 
@@ -58,6 +61,17 @@ async def ready(settings: SettingsPart, engine: EnginePart, response: Response) 
 async def live() -> LivenessBody:
     """That the service answers at all. Asks nothing of the database."""
     return LivenessBody(status="alive", timestamp=now())
+
+
+def _ingest(intake: Intake) -> IngestBody:
+    trouble, is_full = intake.writer.trouble, intake.memory.waiting > 0
+    return IngestBody(
+        status="failing" if trouble else "full" if is_full else "taking",
+        reason=trouble,
+        held_bytes=intake.memory.bytes_held,
+        limit_bytes=intake.memory.bytes_max,
+        waiting_requests=intake.memory.waiting + intake.writer.waiting,
+    )
 
 
 async def database_works(engine: AsyncEngine) -> bool:

@@ -15,6 +15,7 @@ class Scope(StrEnum):
     INGEST = "ingest"
     READ = "read"
     ADMIN = "admin"
+    METRICS = "metrics"
 
 
 ALL_SCOPES = frozenset(Scope)

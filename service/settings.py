@@ -34,6 +34,8 @@ _DATABASE_URLS: Final = (
 )
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 _BYTES_PER_MB: Final = 1024 * 1024
+# prometheus_client itself reads it when it is imported.
+_SHARED_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class InvalidSettings(Exception):
@@ -155,7 +157,7 @@ class Settings(BaseSettings):
     api_keys: ApiKeys = Field(
         None,
         repr=False,
-        description="Keys: `key` may do all, `key:scope+scope` what it says of ingest, read, admin.",
+        description="Keys: `key` may do all, `key:scope+scope` what it says of ingest, read, admin, metrics.",
     )
 
     cors_origins: Texts = Field(("*",), description="Origins whose pages may call the API; * is any.")
@@ -179,6 +181,14 @@ class Settings(BaseSettings):
         description="MB of requests waiting to be written beyond which the answer is 503.",
     )
     request_timeout: int = Field(30, ge=1, le=3600, description="Seconds beyond which a read is answered 504.")
+
+    receive_timeout: int = Field(
+        30,
+        ge=1,
+        le=3600,
+        description="Seconds a client may take to send a request, not counting those in which 1,000 bytes came.",
+    )
+    metrics_enabled: bool = Field(True, description="Whether GET /metrics is served, for Prometheus.")
 
     status_rule: StatusRule = Field(
         "documented",
@@ -250,6 +260,17 @@ def export_options(options: Mapping[str, object]) -> None:
     """Hand options down to processes started from here, as environment variables."""
     given = {name.upper(): str(value) for name, value in options.items() if value is not None}
     os.environ.update(given)  # noqa: TID251
+
+
+def share_metrics(directory: str) -> None:
+    """Have processes started from here count in files of this directory, each for all of them."""
+    os.environ[_SHARED_METRICS] = directory  # noqa: TID251
+
+
+def shared_metrics() -> Path | None:
+    """The directory in which this process counts together with others, if there is one."""
+    directory = os.environ.get(_SHARED_METRICS)  # noqa: TID251
+    return Path(directory) if directory else None
 
 
 def warnings(settings: Settings, env_file: Path | None = ENV_FILE) -> Iterator[str]:

@@ -41,11 +41,39 @@ class Busy(Unavailable):
         super().__init__(f"more than {bytes_max} bytes are waiting to be written (INGEST_QUEUE_MB): send this again")
 
 
+class Stopping(Unavailable):
+    """The server takes nothing more. Nothing of this request was kept."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping: send this again")
+
+
 class Result(NamedTuple):
     """What became of one item, and why it was quarantined if it was."""
 
     outcome: Outcome
     reason: str | None
+
+
+class Committed(NamedTuple):
+    """A group of requests that was committed: what became of their items, its bytes, and how long it took."""
+
+    outcomes: Sequence[Sequence[Outcome]]
+    size: int
+    seconds: float
+
+
+class Observer:
+    """Hears what the writer does, and must not wait for anything. This one makes nothing of it."""
+
+    def committed(self, group: Committed) -> None:
+        """A group was committed: the database works."""
+
+    def failed(self, error: Exception, *, is_passing: bool) -> None:
+        """The transaction of a group failed; if that is passing, then because of the database and not of its items."""
+
+
+NOBODY: Final = Observer()
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +113,7 @@ class Memory:
         self._bytes_max = bytes_max
         self._patience_s = patience_s
         self._bytes_held = 0
+        self._waiting = 0
         self._freed = asyncio.Event()
 
     @property
@@ -96,16 +125,29 @@ class Memory:
         """A share that holds nothing yet."""
         return Hold(self)
 
+    @property
+    def bytes_max(self) -> int:
+        """The bound."""
+        return self._bytes_max
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for room now."""
+        return self._waiting
+
     async def take(self, size: int, *, alone: int) -> None:
         """Take `size` bytes more for a holder of `alone` bytes. One that holds all there is may go beyond the bound."""
         if size <= 0:
             return
+        self._waiting += 1
         try:
             async with asyncio.timeout(self._patience_s):
                 while not self._has_room(size, alone):
                     await self._freed.wait()
         except TimeoutError:
             raise Busy(self._bytes_max) from None
+        finally:
+            self._waiting -= 1
         self._bytes_held += size
 
     def give_back(self, size: int) -> None:
@@ -121,7 +163,8 @@ class Memory:
 class IngestWriter:
     """Commits submissions in groups, one group at a time. Each waits `patience_s` seconds for the database at most.
 
-    `on_commit` is called after every commit with the position at which the log ends. It must not wait for anything.
+    `on_commit` is called after every commit with the position at which the log ends. It must not wait for anything,
+    nor must the observer.
     """
 
     def __init__(
@@ -132,12 +175,16 @@ class IngestWriter:
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
         patience_s: float = PATIENCE_S,
         on_commit: Callable[[int], None] = lambda _: None,
+        observer: Observer = NOBODY,
     ) -> None:
         self._writer = writer
         self._rule: StatusRule = rule
         self._now = now
         self._patience_s = patience_s
         self._on_commit = on_commit
+        self._observer = observer
+        self._trouble: str | None = None
+        self._taken_at = time.monotonic()
         self._waiting: deque[_Waiting] = deque()
         self._turn = asyncio.Lock()  # The connection does one transaction at a time.
         self._arrived = asyncio.Event()
@@ -156,6 +203,16 @@ class IngestWriter:
             await self._task
         await self._writer.close()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their group."""
+        return len(self._waiting)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the database did not take the last transaction; None when it did."""
+        return self._trouble
+
     async def submit(self, submission: Submission) -> list[Result]:
         """Commit what a request brought, and say what became of each item.
 
@@ -163,7 +220,7 @@ class IngestWriter:
         still be: the client sends it again, and then it counts as duplicate.
         """
         if self._stopping:
-            raise Unavailable("the server is stopping: send this again")
+            raise Stopping
         size = sum(map(_size, submission.items))
         waiting = _Waiting(submission, size, time.monotonic(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -172,7 +229,10 @@ class IngestWriter:
             async with asyncio.timeout(self._patience_s):
                 return await waiting.answer
         except TimeoutError:
-            raise Unavailable("the database did not take the write in time: send it again") from None
+            if self._trouble is None and time.monotonic() - self._taken_at > self._patience_s:
+                self._not_taken(f"it has taken nothing for {self._patience_s:g} s")
+            why = f" ({self._trouble})" if self._trouble else ""
+            raise Unavailable(f"the database did not take the write in time{why}: send it again") from None
 
     async def command(self, work: Callable[[Writer, Head, int], Awaitable[T]]) -> T:
         """Run what a person asked for in a transaction of its own, between groups: the writer, the head, the time (µs).
@@ -180,10 +240,15 @@ class IngestWriter:
         Raises `Unavailable` when the database does not take it, and whatever the work raises.
         """
         fold_version = projector.fold_version(self._rule)
-        async with self._turn, self._writer.transaction():
-            head = await log.lock_head(self._writer, fold_version=fold_version)
-            done = await work(self._writer, head, self._now())
-            moved = await log.lock_head(self._writer, fold_version=fold_version)
+        try:
+            async with self._turn, self._writer.transaction():
+                head = await log.lock_head(self._writer, fold_version=fold_version)
+                done = await work(self._writer, head, self._now())
+                moved = await log.lock_head(self._writer, fold_version=fold_version)
+        except Unavailable as error:
+            self._not_taken(str(error))
+            raise
+        self._taken()
         self._on_commit(moved.position)
         return done
 
@@ -229,12 +294,14 @@ class IngestWriter:
         try:
             results = await self._transact([waiting.submission for waiting in group])
         except Unavailable as error:
-            logger.warning("the database is unavailable: %s", error)
+            self._not_taken(str(error))
+            self._observer.failed(error, is_passing=True)
             await self._try_again(group, error)
         except (FoldVersionMismatch, SchemaMismatch) as error:
             _fail(group, error)
         except Exception as error:
             logger.exception("a group of %d requests was refused", len(group))
+            self._observer.failed(error, is_passing=False)
             await self._commit_one_by_one(group, error)
         else:
             for waiting, result in zip(group, results, strict=True):
@@ -300,8 +367,12 @@ class IngestWriter:
         return None
 
     async def _transact(self, submissions: Sequence[Submission]) -> list[list[Result]]:
+        began = time.monotonic()
         async with self._writer.transaction():
             appended = await self._append(submissions)
+        self._taken()
+        size = sum(_size(item) for submission in submissions for item in submission.items)
+        self._observer.committed(Committed(appended.outcomes, size, self._taken_at - began))
         if appended.events:
             self._on_commit(appended.events[-1].position)
         return [
@@ -317,6 +388,17 @@ class IngestWriter:
         appended = await log.append(self._writer, head, submissions, now=self._now(), streams_of=erasure.streams_of)
         await projector.apply(self._writer, appended.events, rule=self._rule, shard=head.shard)
         return appended
+
+    def _taken(self) -> None:
+        self._taken_at = time.monotonic()
+        if self._trouble is not None:
+            logger.info("the database takes writes again")
+            self._trouble = None
+
+    def _not_taken(self, reason: str) -> None:
+        if self._trouble is None:
+            logger.warning("the database does not take writes: %s", reason)
+        self._trouble = reason
 
 
 class _RolledBack(Exception):

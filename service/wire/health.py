@@ -6,6 +6,19 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Health = Literal["healthy", "unhealthy"]
+Taking = Literal["taking", "full", "failing"]
+
+
+class IngestBody(BaseModel):
+    """How it stands with taking in what clients send."""
+
+    status: Taking = Field(
+        description="`taking`; `full` while requests wait for room; `failing` when the database took no write."
+    )
+    reason: str | None = Field(description="Why the database did not take the last write; null when it did.")
+    held_bytes: int = Field(description="Bytes of the requests that are being read or wait to be written.")
+    limit_bytes: int = Field(description="Beyond how many requests wait, 8 s at most, and are then answered 503.")
+    waiting_requests: int = Field(description="Requests that wait for room in memory or to be written.")
 
 
 class HealthBody(BaseModel):
@@ -22,6 +35,13 @@ class HealthBody(BaseModel):
                     "uptime_seconds": 3600.0,
                     "database_status": "healthy",
                     "dependencies": {"database": "healthy"},
+                    "ingest": {
+                        "status": "taking",
+                        "reason": None,
+                        "held_bytes": 0,
+                        "limit_bytes": 268435456,
+                        "waiting_requests": 0,
+                    },
                 }
             ]
         }
@@ -32,8 +52,11 @@ class HealthBody(BaseModel):
     version: str = Field(description="The version of the service.")
     environment: str = Field(description="The name of this deployment (ENVIRONMENT).")
     uptime_seconds: float = Field(description="Seconds since the service started.")
-    database_status: Health = Field(description="Healthy when the database answers and has the newest schema.")
+    database_status: Health = Field(
+        description="Healthy when the database answers, has the newest schema and takes writes."
+    )
     dependencies: dict[str, Health] = Field(description="The same for each thing the service depends on.")
+    ingest: IngestBody = Field(description="How it stands with taking in what clients send.")
 
 
 class ReadinessBody(BaseModel):

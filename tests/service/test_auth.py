@@ -105,7 +105,7 @@ async def test_a_preflight_needs_no_key(app: FastAPI) -> None:
 async def test_without_auth_everyone_may_do_everything() -> None:
     async with client_of(guarded()) as client:
         response = await client.get("/guarded", headers={"x-api-key": "any"})
-    assert response.json() == [None, "admin", "ingest", "read"]
+    assert response.json() == [None, "admin", "ingest", "metrics", "read"]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ async def test_health_tells_what_the_service_depends_on(database_url: str) -> No
         "environment": "production",
         "database_status": "healthy",
         "dependencies": {"database": "healthy"},
+        "ingest": {
+            "status": "taking",
+            "reason": None,
+            "held_bytes": 0,
+            "limit_bytes": 256 * 2**20,
+            "waiting_requests": 0,
+        },
     }
 
 

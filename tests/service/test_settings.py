@@ -51,6 +51,8 @@ def test_defaults_are_the_documented_ones() -> None:
         "max_body_mb": 128,
         "ingest_queue_mb": 256,
         "request_timeout": 30,
+        "receive_timeout": 30,
+        "metrics_enabled": True,
         "status_rule": "documented",
         "log_level": "INFO",
         "log_format": "json",
