@@ -56,7 +56,7 @@ class HealthBody(BaseModel):
         description="Healthy when the database answers, has the newest schema and takes writes."
     )
     dependencies: dict[str, Health] = Field(description="The same for each thing the service depends on.")
-    ingest: IngestBody = Field(description="How it stands with taking in what clients send.")
+    ingest: IngestBody = Field(description="Whether it takes in what clients send, and how much waits.")
 
 
 class ReadinessBody(BaseModel):
