@@ -318,12 +318,18 @@ class SqliteWriter(Writer):
                 return Unavailable(f"the SQLite file {self._path} is locked by another process")
             if "full" in str(error):
                 return Unavailable(f"the disk that holds {self._path} is full")
+            if error.sqlite_errorname in _WRITE_FAILED:
+                return Unavailable(f"the disk that holds {self._path} took no write: is it full, or a quota reached?")
             return Unavailable(f"SQLite: {error}")
         if type(error) is sqlite3.DatabaseError:  # The file is no database, or damaged.
             return Unavailable(f"SQLite: {error}: {self._path}")
         if isinstance(error, (sqlite3.DatabaseError, OverflowError, UnicodeEncodeError)):
             return DataRefused(f"SQLite: {error}")
         return None
+
+
+# SQLite says "full" of what the system calls so. Quotas and limits of a file's size it calls errors.
+_WRITE_FAILED: Final = frozenset({"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
 
 
 def _is_lock(error: sqlite3.OperationalError) -> bool:

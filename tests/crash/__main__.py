@@ -5,6 +5,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import click
 
@@ -13,16 +14,30 @@ from tests.crash.campaign import Campaign, Crash
 from tests.crash.postgresql import durable_postgresql
 from tests.databases import PostgresqlServer, SqliteFiles
 
+OUTAGES: Final[dict[System, list[Crash]]] = {
+    "sqlite": [Crash.LOCKED, Crash.FULL],
+    "postgresql": [Crash.AWAY, Crash.FROZEN],
+}
+
 
 @click.command(context_settings={"show_default": True})
 @click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
 @click.option("--kills", type=int, help="kill -9 of the server.  [default: 100 on SQLite, 20 on PostgreSQL]")
 @click.option("--backends", type=int, help="Ends of PostgreSQL's backends.  [default: 10 on PostgreSQL]")
 @click.option("--stops", type=int, help="Immediate stops of PostgreSQL.  [default: 5 on PostgreSQL]")
+@click.option("--outages", type=int, default=0, help="Outages of each kind that the database knows.")
+@click.option("--outage-seconds", type=float, default=20.0, help="How long each lasts.")
 @click.option("--workers", type=int, help="Processes of the server.  [default: 1 on SQLite, 2 on PostgreSQL]")
 @click.option("--seed", default=1, help="What requests and moments are made from.")
 def main(
-    database: System, kills: int | None, backends: int | None, stops: int | None, workers: int | None, seed: int
+    database: System,
+    kills: int | None,
+    backends: int | None,
+    stops: int | None,
+    outages: int,
+    outage_seconds: float,
+    workers: int | None,
+    seed: int,
 ) -> None:
     """Kill a server under load, again and again, and look each time for what it lost."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that servers are stopped then, too.
@@ -34,6 +49,7 @@ def main(
         backends=(0 if on_sqlite else 10) if backends is None else backends,
         stops=(0 if on_sqlite else 5) if stops is None else stops,
     )
+    crashes += OUTAGES[database] * outages
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="agent-spy-")))
         postgresql = None if on_sqlite else stack.enter_context(durable_postgresql())
@@ -45,6 +61,7 @@ def main(
             seed=seed,
             workers=(1 if on_sqlite else 2) if workers is None else workers,
             postgresql=postgresql,
+            outage_s=outage_seconds,
             report=click.echo,
         )
         tally = campaign.run(crashes)

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from tests.crash import audit
+from tests.crash import audit, outages
 from tests.crash.postgresql import DurablePostgresql
 from tests.crash.traffic import Planned, planned
 from tests.databases import Databases
@@ -31,6 +32,10 @@ class Crash(Enum):
     TERMINATED = "pg_terminate_backend of the writers"
     BACKEND = "kill -9 of a PostgreSQL backend"
     POSTGRESQL = "immediate stop of PostgreSQL"
+    AWAY = "immediate stop of PostgreSQL, and a start later"
+    FROZEN = "PostgreSQL's processes, halted and continued later"
+    LOCKED = "another process's lock on the SQLite file, let go later"
+    FULL = "no room for the SQLite file, and room again later"
 
 
 class Failed(Exception):
@@ -139,7 +144,10 @@ class Load:
 
 
 class Campaign:
-    """Crashes one after the other, ten to a database. Each comes after at most `answers_max` acknowledgements."""
+    """Crashes one after the other, ten to a database. Each comes after at most `answers_max` acknowledgements.
+
+    What comes back later does so after `outage_s` seconds.
+    """
 
     def __init__(
         self,
@@ -150,6 +158,7 @@ class Campaign:
         workers: int = 1,
         answers_max: int = _ANSWERS_BEFORE_MAX,
         postgresql: DurablePostgresql | None = None,
+        outage_s: float = 0,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._databases = databases
@@ -159,6 +168,7 @@ class Campaign:
         self._workers = workers
         self._answers_max = answers_max
         self._postgresql = postgresql
+        self._outage_s = outage_s
         self._report = report
         self.tally = Tally()
 
@@ -205,18 +215,31 @@ class Campaign:
         self._audit(history, load)
 
     def _crash_below(self, history: "_History", crash: Crash, load: Load) -> None:
-        """End PostgreSQL, or a part of it, below a server that goes on and has to recover by itself."""
-        assert self._postgresql is not None
-        began = time.monotonic()
+        """Take the database, or a part of it, away from a server that goes on and has to recover by itself."""
         if crash is Crash.TERMINATED:
-            self._postgresql.terminate_writers(history.url)
+            self._own_postgresql.terminate_writers(history.url)
         elif crash is Crash.BACKEND:
-            self._postgresql.kill_writers(history.url)
+            self._own_postgresql.kill_writers(history.url)
         else:
-            self._postgresql.stop_at_once()
-            self._postgresql.start()
+            with self._outage(history, crash):
+                time.sleep(0 if crash is Crash.POSTGRESQL else self._outage_s)
+        began = time.monotonic()
         load.wait_for_answers(_ANSWERS_AFTER)
         self.tally.recoveries.append(time.monotonic() - began)
+
+    @property
+    def _own_postgresql(self) -> DurablePostgresql:
+        assert self._postgresql is not None
+        return self._postgresql
+
+    def _outage(self, history: "_History", crash: Crash) -> AbstractContextManager[None]:
+        if crash is Crash.LOCKED:
+            return outages.locked(history.url)
+        if crash is Crash.FULL:
+            return outages.without_room(history.server)
+        if crash is Crash.FROZEN:
+            return outages.frozen(self._own_postgresql)
+        return outages.stopped(self._own_postgresql)
 
     def _count_under_way(self, history: "_History") -> None:
         found = asyncio.run(audit.read(history.url))
