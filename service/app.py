@@ -34,6 +34,7 @@ from service import (
     receipts,
     runs,
 )
+from service.connections import RECEIVE_TIMEOUT
 from service.errors import UnexpectedErrors, answer_errors
 from service.health import has_own_folds
 from service.intake import Intake
@@ -122,7 +123,7 @@ def open_engine(settings: Settings) -> AsyncEngine:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
     settings: Settings = app.state.settings
     engine = open_engine(settings)
     try:
@@ -149,7 +150,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             metered = sampling(app.state.metrics, app.state.intake, engine)
             async with join_added(settings.database_url), probing(writer), metered:
                 with on_stop_signal(watch.stop), app.state.rebuild_jobs:
-                    yield
+                    yield {RECEIVE_TIMEOUT: settings.receive_timeout}
     finally:
         await engine.dispose()
 

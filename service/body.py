@@ -20,6 +20,7 @@ _ZSTD_INPUT_BYTES = 128
 # A frame's header of six bytes names the window that its reader has to allocate, up to terabytes, and no
 # budget of the caller's sees that memory. RFC 9659 forbids content codings more than 8 MB; SDKs use 2 MB.
 _ZSTD_WINDOW_BYTES_MAX = 8 * 1024 * 1024
+_ZSTD_AHEAD_BYTES = _ZSTD_INPUT_BYTES // 4 * 128 * 1024
 
 _ENCODINGS_MAX = 3
 
@@ -69,9 +70,10 @@ async def read_body(
 ) -> bytes:
     """The whole body, decompressed as a Content-Encoding header says (None: it is not compressed).
 
-    on_growth is awaited with the size of the body in bytes, all of it so far, before a piece is added: a
-    caller with a budget of memory waits or raises there. Raises EncodingNotSupported before anything is read,
-    BodyTooLarge as soon as the bound is passed, BodyNotDecodable when the stream is broken or cut short.
+    on_growth is awaited with the bytes that the body so far and the next piece of it may take, before a piece is
+    decompressed or added: a caller with a budget of memory waits or raises there. Raises EncodingNotSupported before
+    anything is read, BodyTooLarge as soon as the bound is passed, and BodyNotDecodable when the stream is broken or cut
+    short.
     """
     names = _encodings(encoding)
     # The header lists codings in the order in which they were applied.
@@ -93,6 +95,11 @@ def _encodings(header: str | None) -> list[str]:
 
 
 class _Decoder(Protocol):
+    ahead_bytes: int
+    """How much of its output may be in memory at once before it is passed on."""
+    kept_bytes: int
+    """How much of its output it may keep to refer to. Where the output is the body, that is as large anyway."""
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decode the next bytes of the stream, in pieces of bounded size. Raises BodyNotDecodable."""
 
@@ -113,6 +120,7 @@ class _Stages:
         self._sizes = [0] * (len(decoders) + 1)
         self._bytes_max = bytes_max
         self._on_growth = on_growth
+        self._ahead_bytes = sum(each.ahead_bytes for each in decoders) + sum(each.kept_bytes for each in decoders[:-1])
         # BytesIO gives away its own buffer in the end. Joining a list of pieces would hold the body twice.
         self._body = BytesIO()
         self._turn_ends = monotonic() + _TURN_S
@@ -125,9 +133,9 @@ class _Stages:
         self._sizes[stage] += len(data)
         if self._sizes[stage] > self._bytes_max:
             raise BodyTooLarge(self._bytes_max)
+        if self._on_growth is not None and (stage == 0 or stage == len(self._decoders)):
+            await self._on_growth(self._sizes[-1] + self._ahead_bytes)
         if stage == len(self._decoders):
-            if self._on_growth is not None:
-                await self._on_growth(self._sizes[stage])
             self._body.write(data)
             return
         for start in range(0, len(data), _INPUT_STEP_BYTES):
@@ -149,6 +157,9 @@ class _Stages:
 
 class _Zstd:
     """Frames of Zstandard, one after the other, with or without a content size."""
+
+    ahead_bytes = _ZSTD_AHEAD_BYTES
+    kept_bytes = _ZSTD_WINDOW_BYTES_MAX
 
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES_MAX)
@@ -186,6 +197,9 @@ class _Zstd:
 class _Gzip:
     """Members of gzip, one after the other; zeros may pad them."""
 
+    ahead_bytes = _OUTPUT_STEP_BYTES
+    kept_bytes = 0
+
     def __init__(self) -> None:
         self._member: _ZlibStream | None = None
         self._begun = False
@@ -211,6 +225,9 @@ class _Gzip:
 
 class _Deflate:
     """One zlib stream, which is what `deflate` means, or the bare deflate that some clients take it for."""
+
+    ahead_bytes = _OUTPUT_STEP_BYTES
+    kept_bytes = 0
 
     def __init__(self) -> None:
         self._head = b""

@@ -13,6 +13,7 @@ from events.ids import parse_id
 from service import migration
 from service.app import create_app, open_engine
 from service.command import CannotStart, setting, settings_of, with_database
+from service.connections import allow_open_files
 from service.erasing import erase_now
 from service.logs import configure_logging
 from service.paths import API_ROOT
@@ -171,6 +172,7 @@ def _run(settings: Settings, workers: int) -> None:
 
 
 def _listen(settings: Settings, workers: int, app: FastAPI | str) -> None:
+    allow_open_files()
     uvicorn.run(
         app,
         factory=isinstance(app, str),
@@ -181,6 +183,7 @@ def _listen(settings: Settings, workers: int, app: FastAPI | str) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http="service.connections:BoundedProtocol",
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,

@@ -45,6 +45,7 @@ class Intake:
                 bytes_max=self.settings.max_body_bytes,
                 on_growth=hold.grow_to,
             )
+            hold.shrink_to(len(body))
             content_hash = await _off_loop_if_large(lambda: sha256(body).digest(), body)
             origin = origin_of(request, caller, content_size=len(body), content_hash=content_hash)
             try:

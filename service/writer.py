@@ -95,18 +95,25 @@ class Hold:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._memory.give_back(self._bytes)
+        self._memory.end(self, self._bytes)
 
     async def grow_to(self, size: int) -> None:
         """Hold `size` bytes in all. Waits while others hold too much, and raises `Busy` when that takes too long."""
-        await self._memory.take(size - self._bytes, alone=self._bytes)
-        self._bytes = max(size, self._bytes)
+        if size > self._bytes:
+            await self._memory.take(self, size - self._bytes)
+            self._bytes = size
+
+    def shrink_to(self, size: int) -> None:
+        """Hold `size` bytes in all, no more than before."""
+        self._memory.give_back(self._bytes - size)
+        self._bytes = size
 
 
 class Memory:
     """Bounds the bytes of all requests that are being read or wait to be written.
 
-    A request that finds no room waits `patience_s` seconds for others to end.
+    A request that finds no room waits `patience_s` seconds for others to end. The one that has held some for longest
+    does not wait: were all of them to wait for each other, none would end. So the bound is passed by one body at most.
     """
 
     def __init__(self, bytes_max: int, *, patience_s: float = PATIENCE_S) -> None:
@@ -114,6 +121,7 @@ class Memory:
         self._patience_s = patience_s
         self._bytes_held = 0
         self._waiting = 0
+        self._holders: dict[Hold, None] = {}
         self._freed = asyncio.Event()
 
     @property
@@ -135,20 +143,24 @@ class Memory:
         """How many requests wait for room now."""
         return self._waiting
 
-    async def take(self, size: int, *, alone: int) -> None:
-        """Take `size` bytes more for a holder of `alone` bytes. One that holds all there is may go beyond the bound."""
-        if size <= 0:
-            return
+    async def take(self, hold: Hold, size: int) -> None:
+        """Take `size` bytes more for a share."""
         self._waiting += 1
         try:
             async with asyncio.timeout(self._patience_s):
-                while not self._has_room(size, alone):
+                while not self._has_room(hold, size):
                     await self._freed.wait()
         except TimeoutError:
             raise Busy(self._bytes_max) from None
         finally:
             self._waiting -= 1
         self._bytes_held += size
+        self._holders[hold] = None
+
+    def end(self, hold: Hold, size: int) -> None:
+        """Give back all that a share holds."""
+        self._holders.pop(hold, None)
+        self.give_back(size)
 
     def give_back(self, size: int) -> None:
         """Give bytes back and let those who wait look again."""
@@ -156,8 +168,8 @@ class Memory:
         self._freed.set()
         self._freed = asyncio.Event()
 
-    def _has_room(self, size: int, alone: int) -> bool:
-        return self._bytes_held + size <= self._bytes_max or self._bytes_held == alone
+    def _has_room(self, hold: Hold, size: int) -> bool:
+        return self._bytes_held + size <= self._bytes_max or next(iter(self._holders), hold) is hold
 
 
 class IngestWriter:

@@ -164,7 +164,8 @@ async def test_a_bomb_does_not_expand_in_memory(encoding: str, bomb: bytes, monk
     assert len(bomb) < MB
     with pytest.raises(BodyTooLarge):
         await read_body(in_chunks(bomb), encoding, bytes_max=16 * MB, on_growth=note)
-    assert sizes[-1] <= 16 * MB
+    assert sizes[1] > 0
+    assert sizes[-1] <= (16 + 4) * MB
     assert max(after - before for before, after in pairwise(sizes)) <= 5 * MB
 
 
@@ -176,8 +177,11 @@ async def test_growth_is_told_before_it_happens(encoding: str | None, encode: Ca
         sizes.append(size)
 
     await read_body(in_chunks(encode(MULTIPART), 1000), encoding, bytes_max=MB, on_growth=note)
-    assert sizes == sorted(set(sizes))
-    assert sizes[-1] == len(MULTIPART)
+    assert sizes == sorted(sizes)
+    ahead = sizes[-1] - len(MULTIPART)
+    # What each decoder may give at once comes on top, and what one keeps whose output is not the body.
+    assert ahead == 0 if encode(MULTIPART) == MULTIPART else 0 < ahead <= (4 + 8 + 4) * MB
+    assert sizes[0] >= ahead
 
 
 async def test_whoever_is_told_of_growth_can_refuse_it() -> None:
