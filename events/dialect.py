@@ -190,6 +190,10 @@ class Writer(ABC):
         """Close the connection. A later transaction opens another."""
 
     @abstractmethod
+    def abort(self) -> None:
+        """Have what waits for the database fail now, with `Unavailable`, and what comes later not wait."""
+
+    @abstractmethod
     async def _begin(self) -> None: ...
 
     @abstractmethod
@@ -307,6 +311,9 @@ class SqliteWriter(Writer):
             self._connection.close()
             self._connection = None
 
+    def abort(self) -> None:
+        self._lock_patience_s = 0  # Nothing else waits.
+
     def _many(self, verb: str, table: Table, rows: Iterable[Row]) -> None:
         names = ",".join(column.name for column in table.columns)
         marks = ",".join("?" * len(table.columns))
@@ -377,21 +384,13 @@ class PostgresWriter(Writer):
         # As SQLAlchemy understands the URL, so that reads and writes reach the same server in the same way.
         self._address: Mapping[str, Any] = url.get_dialect()().create_connect_args(url)[1]
         self._connection: Any = None
+        self._connecting: asyncio.Future[Any] | None = None
         self._transaction: Any = None
         self._statistics = _Statistics()
 
     async def _begin(self) -> None:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                **self._address,
-                timeout=self._connect_patience_s,
-                command_timeout=self._statement_patience_s,
-                server_settings={
-                    "synchronous_commit": "on" if self._is_durable else "off",
-                    "application_name": "agent-spy writer",
-                    "jit": "off",  # compiling takes longer than any query of a writer
-                },
-            )
+            self._connection = await self._connect()
         await self._statistics.keep(self._connection)
         self._transaction = self._connection.transaction()
         try:
@@ -401,6 +400,27 @@ class PostgresWriter(Writer):
             # "commit" commits nothing.
             self._abandon()
             raise
+
+    async def _connect(self) -> Any:
+        self._connecting = asyncio.ensure_future(
+            asyncpg.connect(
+                **self._address,
+                timeout=self._connect_patience_s,
+                command_timeout=self._statement_patience_s,
+                server_settings={
+                    "synchronous_commit": "on" if self._is_durable else "off",
+                    "application_name": "agent-spy writer",
+                    "jit": "off",  # compiling takes longer than any query of a writer
+                },
+            )
+        )
+        try:
+            await asyncio.wait({self._connecting})
+        finally:
+            self._connecting.cancel()  # Whoever is cancelled while waiting does not leave it behind.
+        if self._connecting.cancelled():
+            raise Unavailable("PostgreSQL: the connection was given up")
+        return self._connecting.result()
 
     async def _commit(self) -> None:
         await self._transaction.commit()
@@ -413,6 +433,13 @@ class PostgresWriter(Writer):
             self._abandon()
             if not isinstance(error, Exception):
                 raise
+
+    def abort(self) -> None:
+        self._connect_patience_s = 0.0
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._connection is not None:
+            self._connection.terminate()
 
     def _abandon(self) -> None:
         """Close a connection that is in doubt. The server rolls back what it left open."""

@@ -1,7 +1,8 @@
 """The composition root: every part of the service, and how they are put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -82,6 +83,7 @@ A trace store that LangSmith's SDKs send their runs to.
 Every path below `/api/v1` is found without that prefix as well, and below `/api`.
 Every answer carries `X-Request-ID`; every error is `{"detail": …, "request_id": …}`.
 """
+_GOODBYE_S = 1.0
 _EXPOSED_HEADERS = ("X-Request-ID", "Retry-After")
 
 
@@ -149,10 +151,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
                 await _create_default_project(engine, writer)
             metered = sampling(app.state.metrics, app.state.intake, engine)
             async with join_added(settings.database_url), probing(writer), metered:
-                with on_stop_signal(watch.stop), app.state.rebuild_jobs:
+
+                def stop() -> None:
+                    watch.stop()
+                    writer.stop_soon()
+
+                with on_stop_signal(stop), app.state.rebuild_jobs:
                     yield {RECEIVE_TIMEOUT: settings.receive_timeout}
     finally:
-        await engine.dispose()
+        with suppress(TimeoutError):  # A server that answers nothing does not say goodbye either.
+            async with asyncio.timeout(_GOODBYE_S):
+                await engine.dispose()
 
 
 async def _create_default_project(engine: AsyncEngine, writer: IngestWriter) -> None:

@@ -32,6 +32,8 @@ GROUP_BYTES_MAX: Final = 8_000_000
 PATIENCE_S: Final = 8.0
 _RETRY_PAUSE_S: Final = 0.2
 _PURGE_PATIENCE_S: Final = 2.0
+# Together with what else has to end, less than the ten seconds after which Docker kills.
+_STOP_PATIENCE_S: Final = 5.0
 
 
 class Busy(Unavailable):
@@ -206,6 +208,15 @@ class IngestWriter:
     async def __aenter__(self) -> "IngestWriter":
         self._task = asyncio.create_task(self._run(), name="ingest writer")
         return self
+
+    def stop_soon(self, *, patience_s: float = _STOP_PATIENCE_S) -> None:
+        """The server is about to stop: give up, in so many seconds, what the database has not taken by then."""
+        asyncio.get_running_loop().call_later(patience_s, self._give_up)
+
+    def _give_up(self) -> None:
+        self._stopping = True
+        self._arrived.set()
+        self._writer.abort()
 
     async def __aexit__(self, *_: object) -> None:
         """Commit what waits, then stop."""
