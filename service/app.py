@@ -44,12 +44,12 @@ from service.joining import join_added
 from service.keys import Keyring
 from service.measuring import Metered, sampling
 from service.metrics import Metrics
-from service.migration import require_newest
 from service.parts import now
 from service.paths import API_ROOT, Paths
 from service.probing import probing
 from service.rebuild_jobs import RebuildJobs
 from service.requests import AccessLog, ReadTimeout, RequestIds
+from service.schema_version import require_newest
 from service.settings import Settings, shared_metrics
 from service.signing import Signer
 from service.stopping import on_stop_signal

@@ -9,8 +9,9 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from events.errors import SchemaMismatch
 from events.ids import parse_id
-from service import migration
+from service import schema_version
 from service.app import create_app, open_engine
 from service.command import CannotStart, setting, settings_of, with_database
 from service.connections import allow_open_files
@@ -28,7 +29,6 @@ from service.settings import (
     share_metrics,
     warnings,
 )
-from service.verifying import attest_command, verify_command
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,24 @@ def _settings_table() -> str:
     return "\n".join(lines)
 
 
-@click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands, some of which are imported when they are asked for: what they import a server does not need."""
+
+    _ELSEWHERE: Final = {"attest": "attest_command", "verify": "verify_command"}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *self._ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        from service import verifying
+
+        found: click.Command = getattr(verifying, self._ELSEWHERE[cmd_name])
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="agent-spy")
 def main() -> None:
     """Agent Spy: a trace store that LangSmith's SDKs send their runs to.
@@ -80,7 +97,7 @@ def serve(migrate: bool, workers: int, **options: Any) -> None:
     if workers > 1 and settings.reload:
         raise CannotStart("--workers: one worker is all that --reload can start anew.")
     if migrate:
-        with_database(settings, migration.upgrade(settings.database_url))
+        with_database(settings, _upgrade(settings))
     with_database(settings, _require_newest(settings))
     click.echo(introduction(settings))
     export_options(options)
@@ -92,6 +109,8 @@ def serve(migrate: bool, workers: int, **options: Any) -> None:
 @click.option("--revision", default="head", show_default=True, help="The revision of the schema to go to.")
 def migrate(revision: str, **options: Any) -> None:
     """Bring the database's schema up to date."""
+    from service import migration
+
     settings = settings_of(**options)
     before = with_database(settings, migration.current(settings.database_url))
     with_database(settings, migration.upgrade(settings.database_url, revision))
@@ -120,8 +139,6 @@ def erase(trace_id: str, reason: str, **options: Any) -> None:
 
 
 main.add_command(quarantine)
-main.add_command(verify_command)
-main.add_command(attest_command)
 main.add_command(rebuild_command)
 
 
@@ -156,9 +173,19 @@ def worker_app() -> FastAPI:
 async def _require_newest(settings: Settings) -> None:
     engine = open_engine(settings)
     try:
-        await migration.require_newest(engine)
+        await schema_version.require_newest(engine)
     finally:
         await engine.dispose()
+
+
+async def _upgrade(settings: Settings) -> None:
+    """Bring the schema up to date. Where it is, Alembic is not needed, nor 12 MB for as long as the server runs."""
+    try:
+        await _require_newest(settings)
+    except SchemaMismatch:
+        from service import migration
+
+        await migration.upgrade(settings.database_url)
 
 
 def _run(settings: Settings, workers: int) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import click
-from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from events.errors import LogError
@@ -64,7 +63,7 @@ def with_database(settings: Settings, work: Awaitable[Outcome]) -> Outcome:
 
     try:
         return asyncio.run(run())
-    except (LogError, CommandError) as error:
+    except LogError as error:
         raise CannotServe(str(error)) from None
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error)

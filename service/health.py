@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from events.reading import read_end
 from projections.projector import fold_version, folded_by
 from service.intake import Intake, IntakePart
-from service.migration import require_newest
 from service.parts import EnginePart, SettingsPart, StartedAtPart, now
+from service.schema_version import require_newest
 from service.settings import Settings
 from service.wire.health import Health, HealthBody, IngestBody, LivenessBody, ReadinessBody
 

@@ -1,25 +1,27 @@
-"""Moving a database's schema from one version to another, and telling which one it has."""
+"""Moving a database's schema from one version to another. A server imports this only when it has to."""
 
 from collections.abc import Callable
-from functools import cache
 from importlib import resources
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.dialect import migrating, open_engine
-from events.errors import SchemaMismatch
+from events.errors import LogError
+from service.schema_version import revision_of
 from service.settings import normal_database_url
+
+
+class NoSuchRevision(LogError):
+    """A revision was asked for that is none."""
 
 
 async def upgrade(database_url: str, revision: str = "head") -> None:
     """Apply, in one transaction, the migrations that are missing up to `revision`.
 
-    Raises alembic's CommandError for a revision that is none.
+    Raises NoSuchRevision.
     """
     await _run(database_url, lambda config: command.upgrade(config, revision))
 
@@ -27,7 +29,7 @@ async def upgrade(database_url: str, revision: str = "head") -> None:
 async def downgrade(database_url: str, revision: str) -> None:
     """Take back, in one transaction, the migrations after `revision`, with the data they made room for.
 
-    `base` is before the first. Raises alembic's CommandError for a revision that is none.
+    `base` is before the first. Raises NoSuchRevision.
     """
     await _run(database_url, lambda config: command.downgrade(config, revision))
 
@@ -42,30 +44,6 @@ async def current(database_url: str) -> str | None:
         await engine.dispose()
 
 
-async def revision_of(connection: AsyncConnection) -> str | None:
-    """The revision of the database that is connected to, or None when no migration was ever applied to it."""
-    return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
-
-
-@cache
-def newest() -> str:
-    """The revision that this program needs: the last one in `migrations`."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None, "there are no migrations"
-    return head
-
-
-async def require_newest(engine: AsyncEngine) -> None:
-    """Raise SchemaMismatch, which says what to do, unless the database is at the newest revision."""
-    async with engine.connect() as connection:
-        found = await revision_of(connection)
-    if found != newest():
-        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-        state = f"is at {found}" if found else "was never made"
-        remedy = "a newer version of this program" if found and found not in known else "agent-spy migrate"
-        raise SchemaMismatch(f"The database's schema {state}, but {newest()} is needed: run {remedy}.")
-
-
 async def _run(database_url: str, work: Callable[[Config], None]) -> None:
     engine = open_engine(normal_database_url(database_url))
 
@@ -77,6 +55,8 @@ async def _run(database_url: str, work: Callable[[Config], None]) -> None:
     try:
         async with migrating(engine) as connection:
             await connection.run_sync(run)
+    except CommandError as error:
+        raise NoSuchRevision(str(error)) from None
     finally:
         await engine.dispose()
 

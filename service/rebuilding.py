@@ -11,7 +11,7 @@ from events.ids import parse_id
 from projections.projector import PROJECTIONS
 from projections.rebuild import Progress, Result, rebuild
 from projections.rebuilds import Order, Step
-from service import migration
+from service import schema_version
 from service.app import open_engine
 from service.command import setting, settings_of, with_database
 from service.settings import Settings
@@ -87,7 +87,7 @@ def _trace_id(text: str) -> bytes:
 async def _rebuilt(settings: Settings, order: Order, processes: int | None, display: "_Display") -> Result:
     engine = open_engine(settings)
     try:
-        await migration.require_newest(engine)
+        await schema_version.require_newest(engine)
     finally:
         await engine.dispose()
     return await rebuild(settings.database_url, order, rule=settings.status_rule, processes=processes, progress=display)

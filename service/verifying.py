@@ -17,7 +17,7 @@ from events.errors import InvalidAttestation
 from events.findings import Finding
 from events.verification import FINDINGS_KEPT_MAX, Compare, Comparison, Report, verify
 from projections import projector, rebuild
-from service import migration
+from service import schema_version
 from service.app import open_engine
 from service.command import CannotServe, setting, settings_of, with_database
 from service.settings import Settings
@@ -137,7 +137,7 @@ async def _attested(settings: Settings, path: Path, is_new: bool) -> list[bytes]
 async def _require_newest(settings: Settings) -> None:
     engine = open_engine(settings)
     try:
-        await migration.require_newest(engine)
+        await schema_version.require_newest(engine)
     finally:
         await engine.dispose()
 

@@ -20,7 +20,8 @@ from sqlalchemy import Connection, inspect
 import projections
 from events.dialect import migrating, open_engine
 from events.schema import heads, instance, metadata
-from service.migration import downgrade, newest, upgrade
+from service.migration import downgrade, upgrade
+from service.schema_version import known, newest
 from tests.databases import Databases
 
 # Each module that has a table adds it to the metadata.
@@ -66,6 +67,7 @@ def test_revisions_follow_one_another_in_one_line() -> None:
     revisions = scripts()
     assert [script.down_revision for script in revisions] == [None, *(script.revision for script in revisions[:-1])]
     assert revisions[-1].revision == newest()
+    assert {each.revision for each in revisions} == known()
 
 
 async def test_the_migrated_schema_is_the_one_that_the_code_knows(database_url: str) -> None:

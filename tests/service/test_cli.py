@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +27,15 @@ def test_help_names_the_commands() -> None:
     output = run("--help").output
     assert "serve" in output
     assert "migrate" in output
+    assert "verify" in output
+
+
+def test_a_server_imports_nothing_that_only_other_commands_need() -> None:
+    heavy = {"alembic", "cryptography", "multiprocessing.pool", "mako"}
+    listed = "import service.cli, sys; service.cli.create_app; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True).stdout
+    assert "service.app" in imported.split()
+    assert not heavy & set(imported.split())
 
 
 def test_help_explains_every_setting() -> None:

@@ -1,9 +1,9 @@
 import pytest
-from alembic.util import CommandError
 
 from events.dialect import open_engine
 from events.errors import SchemaMismatch
-from service.migration import current, downgrade, newest, require_newest, upgrade
+from service.migration import NoSuchRevision, current, downgrade, upgrade
+from service.schema_version import newest, require_newest
 
 
 async def test_upgrade_brings_an_empty_database_to_the_newest_revision(empty_database_url: str) -> None:
@@ -25,7 +25,7 @@ async def test_downgrade_takes_everything_back(database_url: str) -> None:
 
 
 async def test_a_revision_that_is_none_is_refused(database_url: str) -> None:
-    with pytest.raises(CommandError, match="nowhere"):
+    with pytest.raises(NoSuchRevision, match="nowhere"):
         await upgrade(database_url, "nowhere")
     assert await current(database_url) == newest()
 
