@@ -20,7 +20,7 @@ from tests.service.apps import a_run
 TIMEOUT_S = 1
 BODY_MB, QUEUE_MB = 8, 16
 MEGABYTE = 2**20
-# What docs/operations.md states: what an idle process needs, and three times the queue.
+# What is refused is never taken apart, so this is half of what docs/operations.md says to plan for.
 MEMORY_MAX = 3 * QUEUE_MB * MEGABYTE
 POST = b"POST /runs HTTP/1.1\r\nHost: spy\r\nContent-Type: application/json\r\n"
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: spy\r\n\r\n"
