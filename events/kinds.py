@@ -5,7 +5,7 @@ them meaning. The name of a class is the event's `kind` in the log.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from events.ids import format_id, parse_id
 from events.jsontext import split_object
 
 UNSAID: Final = Raw(b"")
+_NULL: Final = Raw(b"null")
 
 
 class RunFields(msgspec.Struct, frozen=True, gc=False):
@@ -57,8 +58,9 @@ def said(raw: Raw | bytes) -> bool:
     """Whether a field says anything: absent and null do not."""
     if raw is UNSAID:
         return False
-    view = memoryview(raw)
-    return len(view) > 4 or bytes(view) not in (b"", b"null")
+    if type(raw) is bytes:
+        return raw not in (b"", b"null")
+    return raw != _NULL and raw != UNSAID
 
 
 def run_fields(payload: bytes) -> RunFields:
@@ -72,18 +74,20 @@ def run_fields(payload: bytes) -> RunFields:
 
 @dataclass(frozen=True, slots=True)
 class RunPosted:
-    """A client posted a run, whole or just begun."""
+    """A client posted a run, whole or just begun. `words` may hold what the folds read in it beforehand."""
 
     run_id: bytes
     fields: RunFields
+    words: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RunPatched:
-    """A client patched a run, known or not."""
+    """A client patched a run, known or not. `words` as in `RunPosted`."""
 
     run_id: bytes
     fields: RunFields
+    words: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

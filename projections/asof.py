@@ -24,9 +24,10 @@ from projections.attachments import Attachment
 from projections.hierarchy import Change
 from projections.record import Record
 from projections.reverts import effective, shown_version
-from projections.runs import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, RunState, project_named
+from projections.runs import RunState
 from projections.status import StatusRule
 from projections.traces import NamedRun
+from projections.words import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, project_named
 
 _IDS_PER_QUERY: Final = 500
 

@@ -11,7 +11,7 @@ from events.dialect import Writer
 from events.kinds import AttachmentStored
 from events.log import RecordedEvent
 from events.schema import SHARD, metadata
-from projections.runs import column_text
+from projections.words import column_text
 
 NAME_CHARS_MAX: Final = 255
 

@@ -24,8 +24,8 @@ from events.kinds import (
 from events.log import Head, NewEvent, RecordedEvent, Submission, seal
 from events.receipts import Origin
 from projections import projector, shadow
-from projections.runs import read_id, read_text
 from projections.status import StatusRule
+from projections.words import read_id, read_text
 
 REASON_CHARS_MAX: Final = 500
 

@@ -14,7 +14,7 @@ from projections.extraction import (
     usage_of_metadata,
     usage_of_outputs,
 )
-from projections.runs import ERROR_CHARS_MAX, read_tags, read_text
+from projections.words import ERROR_CHARS_MAX, read_tags, read_text
 
 
 def essence_of(name: str, raw: bytes) -> bytes | None:

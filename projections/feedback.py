@@ -17,7 +17,7 @@ from events.jsontext import clean
 from events.kinds import FeedbackDeleted, FeedbackPatched, FeedbackPosted, TraceErased, feedback_stream
 from events.log import RecordedEvent
 from events.schema import SHARD, metadata
-from projections.runs import column_text, read_text
+from projections.words import column_text, read_text
 
 KEY_CHARS_MAX: Final = 255
 

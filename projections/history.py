@@ -18,7 +18,7 @@ from projections import attachments
 from projections.attachments import Attachment
 from projections.record import Folding, Record
 from projections.reverts import effective
-from projections.runs import rank_of, read_time
+from projections.words import rank_of, read_time
 
 Path = tuple[str, ...]
 Value = bytes | Offloaded

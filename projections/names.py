@@ -24,7 +24,8 @@ from sqlalchemy import (
 
 from events.dialect import Writer
 from events.schema import metadata
-from projections.runs import RunState, column_text
+from projections.runs import RunState
+from projections.words import column_text
 
 names: Final = Table(
     "names",

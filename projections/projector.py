@@ -1,15 +1,15 @@
 """Folds recorded events into every read model, within the transaction that records them."""
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sqlalchemy import BigInteger, Column, PrimaryKeyConstraint, SmallInteger, Table, Text, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
-from events.kinds import RunPatched, RunPosted, RunReverted, TraceErased, run_stream
+from events.kinds import ProjectCreated, RunPatched, RunPosted, RunReverted, TraceErased, run_stream
 from events.log import RecordedEvent, read_stream_written
 from events.schema import SHARD, heads, metadata
 from projections import attachments, feedback, hierarchy, names, places, projects, runs, stats
@@ -17,6 +17,7 @@ from projections.hierarchy import Change
 from projections.reverts import effective, shown_version
 from projections.runs import RunState, Turn
 from projections.status import RULE_VERSION, StatusRule
+from projections.words import NAME_CHARS_MAX, Words, column_text, words_of
 
 FOLDS_VERSION: Final = 1
 """Goes up whenever a fold gives another read model for the same events: stored ones are then stale."""
@@ -144,54 +145,89 @@ async def _change_runs(
     shard: int,
 ) -> None:
     """Fold the events into runs, and what follows from how these change into all that counts them."""
-    change = await _change_rows(writer, events, reverted, rule=rule, shard=shard)
-    turns = _turns(change) + await hierarchy.settle_placeholders(writer, change)
-    await stats.apply(writer, turns)
-    await names.apply(writer, turns, shard=shard)
-    naming = [*itertools.chain.from_iterable(left.counting for left in reverted.values()), *events]
-    await projects.apply(writer, turns, naming, shard=shard)
-
-
-async def _change_rows(
-    writer: Writer,
-    events: Sequence[RecordedEvent],
-    reverted: Mapping[bytes, _Reverted],
-    *,
-    rule: StatusRule,
-    shard: int,
-) -> Change:
-    """Fold the events into rows of runs, find their traces, and write them."""
-    change = Change(shard)
+    folding = _Folding(Change(shard), rule)
+    change = folding.change
     told = [event for event in events if isinstance(event.body, (RunPosted, RunPatched))]
     erased = _erased(events)
-    former: set[places.Left] = set()
-    undone: set[bytes] = set()
-    await change.look_at(writer, {event.stream[1:] for event in told} | erased | set(reverted))
-    for event in told:
-        run_id = event.stream[1:]
-        if run_id not in reverted:
-            state = change.after.get(run_id) or change.before.get(run_id)
-            change.after[run_id] = folded = runs.fold(state, event, shard=shard, rule=rule)
-            former |= places.left(state, folded)
+    await change.look_at(writer, {event.stream[1:] for event in told} | erased | reverted.keys())
     for run_id, left in reverted.items():
-        restored = runs.fold_all(left.counting, shard=shard, rule=rule)
-        if restored is None:
-            undone.add(run_id)
-        else:
-            restored.version = shown_version(left.stream)
-            change.after[run_id] = restored
-        steps = _steps(left, events[0].position, rule=rule, shard=shard)
-        former = former.union(*(places.left(old, new) for old, new in itertools.pairwise(steps)))
-    change.gone = {id_ for id_ in erased | undone if change.now(id_) is not None}
-    for id_ in change.gone:
-        change.after.pop(id_, None)
+        folding.go_back(run_id, left, events[0].position)
+    for event in told:
+        if event.stream[1:] not in reverted:
+            folding.take(event)
+    folding.leave_out(erased)
     await writer.delete(runs.runs, [(shard, id_) for id_ in sorted(change.gone)])
     await hierarchy.resolve_traces(writer, change)
     await writer.replace(runs.runs, [runs.as_row(state) for state in change.after.values()])
-    await places.note(writer, former, shard=shard)
+    await places.note(writer, folding.former, shard=shard)
     if erased:
         await places.forget(writer, sorted(erased), shard=shard)
-    return change
+    turns = _turns(change) + await hierarchy.settle_placeholders(writer, change)
+    await stats.apply(writer, turns)
+    await names.apply(writer, turns, shard=shard)
+    await projects.apply(writer, turns, *_projects_told(folding.projects, events), shard=shard)
+
+
+@dataclass(slots=True)
+class _Folding:
+    """Folds events into rows of runs, and notes what else they tell."""
+
+    change: Change
+    rule: StatusRule
+    former: set[places.Left] = field(default_factory=set)
+    projects: dict[bytes, str] = field(default_factory=dict)
+    """The names of projects that were told of."""
+    undone: set[bytes] = field(default_factory=set)
+
+    def take(self, event: RecordedEvent) -> None:
+        """Fold one event of a run that was looked at."""
+        change, run_id = self.change, event.stream[1:]
+        state = change.after.get(run_id) or change.before.get(run_id)
+        told = self._heard(event)
+        change.after[run_id] = folded = runs.fold(state, event, shard=change.shard, rule=self.rule, told=told)
+        if state is not None:
+            self.former |= places.left(state, folded)
+
+    def go_back(self, run_id: bytes, left: _Reverted, first: int) -> None:
+        """Take a run back to what is left of it. `first` is the position at which this group begins."""
+        shard, rule = self.change.shard, self.rule
+        for event in left.counting:
+            self._heard(event)
+        restored = runs.fold_all(left.counting, shard=shard, rule=rule)
+        if restored is None:
+            self.undone.add(run_id)
+        else:
+            restored.version = shown_version(left.stream)
+            self.change.after[run_id] = restored
+        steps = _steps(left, first, rule=rule, shard=shard)
+        self.former = self.former.union(*(places.left(old, new) for old, new in itertools.pairwise(steps)))
+
+    def leave_out(self, erased: Set[bytes]) -> None:
+        """Have the erased runs, and those of which nothing is left, be no more."""
+        change = self.change
+        change.gone = {id_ for id_ in erased | self.undone if change.now(id_) is not None}
+        for id_ in change.gone:
+            change.after.pop(id_, None)
+
+    def _heard(self, event: RecordedEvent) -> Words | None:
+        if not isinstance(event.body, (RunPosted, RunPatched)):
+            return None
+        told = words_of(event.body, event.payload)
+        if told.project is not None and told.project[1] is not None:
+            self.projects[told.project[0]] = told.project[1]
+        return told
+
+
+def _projects_told(
+    named: Mapping[bytes, str], events: Iterable[RecordedEvent]
+) -> tuple[dict[bytes, str], dict[bytes, int]]:
+    """The names of projects that were told of, and when those that somebody created were (µs)."""
+    names_, created = dict(named), dict[bytes, int]()
+    for event in events:
+        if isinstance(event.body, ProjectCreated):
+            names_[event.body.project_id] = column_text(event.body.name, NAME_CHARS_MAX)
+            created[event.body.project_id] = event.recorded_at
+    return names_, created
 
 
 def _steps(left: _Reverted, first: int, *, rule: StatusRule, shard: int) -> Iterator[RunState | None]:

@@ -14,18 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
 from events.ids import format_id
-from events.kinds import ProjectCreated, RunPatched, RunPosted
-from events.log import RecordedEvent
 from events.schema import SHARD, metadata
-from projections.runs import (
-    DEFAULT_PROJECT,
-    DEFAULT_PROJECT_ID,
-    NAME_CHARS_MAX,
-    Turn,
-    column_text,
-    gives_project_name,
-    project_named,
-)
+from projections.runs import Turn, gives_project_name
+from projections.words import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, NAME_CHARS_MAX, column_text
 
 projects: Final = Table(
     "projects",
@@ -62,12 +53,13 @@ _SELECTED: Final = ", ".join(f"p.{name}" for name in _COLUMNS)
 
 
 def fold(
-    known: Mapping[bytes, Project], turns: Iterable[Turn], events: Iterable[RecordedEvent]
+    known: Mapping[bytes, Project], turns: Iterable[Turn], names: Mapping[bytes, str], created: Mapping[bytes, int]
 ) -> dict[bytes, Project | None]:
     """The projects that change, as they are then; None for one that is no more.
 
-    `events` are those that the turns rest on, and give the names. A project goes by its name while a run in it gives
-    that or somebody created it, and otherwise by its id: that depends on no order, and a replay finds the same.
+    `names` are those that the turns rest on or projects were created by, `created` when those were (µs). A project goes
+    by its name while a run in it gives that or somebody created it, and otherwise by its id: that depends on no order,
+    and a replay finds the same.
     """
     counts: Counter[bytes] = Counter()
     namers: Counter[bytes] = Counter()
@@ -80,15 +72,9 @@ def fold(
             counts[new.project_id] += 1
             namers[new.project_id] += gives_project_name(new)
             heard_at[new.project_id] = new.last_recorded_at
-    names: dict[bytes, str] = {}
-    created: set[bytes] = set()
-    for event in events:
-        names.update((id_, name) for id_, name in _named(event) if name is not None)
-        if isinstance(event.body, ProjectCreated):
-            created.add(event.body.project_id)
-            heard_at[event.body.project_id] = event.recorded_at
+    heard_at.update(created)
     folded: dict[bytes, Project | None] = {}
-    for id_ in created | counts.keys():
+    for id_ in created.keys() | counts.keys():
         before = known.get(id_) or begin(id_, heard_at.get(id_, 0))
         after = replace(
             before,
@@ -116,23 +102,13 @@ def settled(project: Project) -> Project:
     return replace(project, name=name)
 
 
-def _named(event: RecordedEvent) -> Sequence[tuple[bytes, str | None]]:
-    match event.body:
-        case RunPosted(fields=fields) | RunPatched(fields=fields):
-            named = project_named(fields)
-            return [] if named is None else [named]
-        case ProjectCreated(project_id=id_, name=name):
-            return [(id_, column_text(name, NAME_CHARS_MAX))]
-        case _:
-            return []
-
-
-async def apply(writer: Writer, turns: Sequence[Turn], events: Sequence[RecordedEvent], *, shard: int) -> None:
-    """Fold turns and events into the stored projects, within the writer's transaction."""
+async def apply(
+    writer: Writer, turns: Sequence[Turn], names: Mapping[bytes, str], created: Mapping[bytes, int], *, shard: int
+) -> None:
+    """Fold turns, and what `fold` takes beside them, into the stored projects, within the writer's transaction."""
     ids = {state.project_id for turn in turns for state in turn if state is not None}
-    ids |= {event.body.project_id for event in events if isinstance(event.body, ProjectCreated)}
-    known = await _load(writer, ids, shard)
-    folded = fold(known, turns, events)
+    known = await _load(writer, ids | created.keys(), shard)
+    folded = fold(known, turns, names, created)
     await writer.replace(projects, [(shard, *astuple(p)) for id_, p in folded.items() if p and p != known.get(id_)])
     await writer.delete(projects, [(shard, id_) for id_, p in folded.items() if p is None and id_ in known])
 

@@ -11,7 +11,7 @@ from events.codec import Offloaded, offloaded
 from events.jsontext import NotJSON, split_object
 from events.kinds import CONTENTS_MEMBER, RunPatched, RunPosted
 from events.log import RecordedEvent
-from projections.runs import rank_of
+from projections.words import rank_of
 
 _POST, _PATCH = 2, 3
 _MERGED: Final = "extra"

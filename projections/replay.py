@@ -28,10 +28,11 @@ from projections import attachments, feedback, places, rebuilds, runs
 from projections.places import Left
 from projections.projects import Project
 from projections.reverts import effective, shown_version
-from projections.runs import RunState, gives_project_name, project_named
+from projections.runs import RunState, gives_project_name
 from projections.shadow import Shadows
 from projections.status import StatusRule
 from projections.tally import Tally
+from projections.words import NAME_CHARS_MAX, column_text, project_named
 
 _READ_EVENTS: Final = 2000
 _PAUSE_S: Final = 0.02
@@ -222,7 +223,7 @@ class _Folding:
     def _take_project(self, events: Sequence[RecordedEvent]) -> None:
         for event in events:
             if isinstance(event.body, ProjectCreated):
-                id_, name = event.body.project_id, runs.column_text(event.body.name, runs.NAME_CHARS_MAX)
+                id_, name = event.body.project_id, column_text(event.body.name, NAME_CHARS_MAX)
                 self.rows.tally.add_project(Project(id_, name, 0, 0, 1, event.recorded_at))
 
 

@@ -15,13 +15,10 @@ dug out of the outputs stand only while `extra` tells nothing, and go when other
 """
 
 import copy
-import uuid
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -34,31 +31,15 @@ from sqlalchemy import (
     text,
 )
 
-from events.codec import Offloaded, offloaded
 from events.dialect import Row, Writer
-from events.ids import DottedOrder, dotted_order_ends, parse_id, uuid7_time
-from events.jsontext import NotJSON, dumps, loads, split_array
-from events.kinds import RunFields, RunPatched, RunPosted, said
+from events.ids import Places, dotted_order_start, uuid7_time
+from events.kinds import RunPatched, RunPosted
 from events.log import RecordedEvent
 from events.schema import metadata
-from events.times import parse_time
-from projections.extraction import (
-    Usage,
-    extra_facts,
-    first_token_time,
-    model_of_outputs,
-    preview,
-    usage_of_metadata,
-    usage_of_outputs,
-)
+from projections import words
+from projections.extraction import Usage
 from projections.status import StatusRule, infer, langsmith_status
-
-NAME_CHARS_MAX: Final = 500
-RUN_TYPE_CHARS_MAX: Final = 100
-ERROR_CHARS_MAX: Final = 500
-TAGS_MAX: Final = 100
-TAG_CHARS_MAX: Final = 200
-WORD_CHARS_MAX: Final = 255
+from projections.words import DEFAULT_PROJECT_ID, Facts, Outputs, Words, words_of
 
 runs: Final = Table(
     "runs",
@@ -184,30 +165,6 @@ Turn = tuple[RunState | None, RunState | None]
 as_row: Final[Callable[[RunState], tuple[Any, ...]]] = msgspec.structs.astuple
 
 
-# --- project ids ------------------------------------------------------------------------------------------------------
-
-DEFAULT_PROJECT: Final = "default"
-_PROJECTS: Final = uuid.UUID("6c1f0e3a-9a55-5d0b-8d7e-5f1f6c2a7f10")
-
-
-@lru_cache(maxsize=4096)
-def project_id_of(name: str) -> bytes:
-    """The id of the project that runs name so: the same in every store and after every rebuild."""
-    return uuid.uuid5(_PROJECTS, name.encode("utf-8", "replace").decode()).bytes
-
-
-DEFAULT_PROJECT_ID: Final = project_id_of(DEFAULT_PROJECT)
-
-
-def project_named(fields: RunFields) -> tuple[bytes, str | None] | None:
-    """The project that a run write names: its id, and its name unless only the id was given."""
-    for raw in (fields.project_name, fields.session_name):
-        if said(raw) and (name := column_text(read_text(raw), NAME_CHARS_MAX)):
-            return project_id_of(name), name
-    given = read_id(fields.session_id)
-    return None if given is None else (given, None)
-
-
 # --- the fold ---------------------------------------------------------------------------------------------------------
 
 # Where each field's two bits of rank stand in `ranks`.
@@ -219,12 +176,7 @@ _FACT_BITS: Final = 5
 # One bit: whether the word that the project rests on gave its name, and not only its id.
 _PROJECT_NAMED: Final = 47
 
-_EMPTY: Final = frozenset({b"{}", b"[]"})
-_POST, _PATCH = 2, 3
-_IMPLIED = 1
-# Pretty-printers put white space into empty values; one with more of it is taken at its word.
-_EMPTY_BYTES_MAX = 16
-
+_IMPLIED: Final = 1
 
 _BLANK: Final = RunState.from_row((None,) * len(COLUMNS))
 
@@ -241,8 +193,10 @@ def begin(shard: int, run_id: bytes, recorded_at: int) -> RunState:
     return state
 
 
-def fold(state: RunState | None, event: RecordedEvent, *, shard: int, rule: StatusRule) -> RunState:
-    """The state after one more event of the run's stream.
+def fold(
+    state: RunState | None, event: RecordedEvent, *, shard: int, rule: StatusRule, told: Words | None = None
+) -> RunState:
+    """The state after one more event of the run's stream. `told` is what it says, when that was read already.
 
     `trace_id` is final only when an event named it; otherwise `projections.hierarchy` finds it by way of the parents.
     """
@@ -250,7 +204,7 @@ def fold(state: RunState | None, event: RecordedEvent, *, shard: int, rule: Stat
         state = begin(shard, event.stream[1:], event.recorded_at)
     else:
         state = copy.copy(state)
-    fold_into(state, event, rule=rule)
+    fold_into(state, event, rule=rule, told=told)
     return state
 
 
@@ -264,124 +218,96 @@ def fold_all(events: Iterable[RecordedEvent], *, shard: int, rule: StatusRule) -
     return state
 
 
-def fold_into(state: RunState, event: RecordedEvent, *, rule: StatusRule) -> None:
+def fold_into(state: RunState, event: RecordedEvent, *, rule: StatusRule, told: Words | None = None) -> None:
     """Fold one more event into a state that nobody else holds, which spares `fold`'s copy."""
     state.version = event.version
     state.last_recorded_at = event.recorded_at
-    match event.body:
-        case RunPosted(fields=fields):
-            _take(state, fields, _POST, event.position)
-        case RunPatched(fields=fields):
-            _take(state, fields, _PATCH, event.position)
-        case _:
-            pass  # Attachments have a read model of their own; an erased or unknown event says nothing.
+    # Attachments have a read model of their own; an erased or unknown event says nothing.
+    if isinstance(event.body, (RunPosted, RunPatched)):
+        _take(state, told or words_of(event.body, event.payload), event.position)
     _settle(state, rule)
 
 
-def _take(state: RunState, fields: RunFields, rank: int, position: int) -> None:
+def _take(state: RunState, told: Words, position: int) -> None:
     """Take over every field that the write says with at least the rank that the state has."""
-    moved = offloaded(fields.contents)
-    _take_words(state, fields, rank)
-    _take_places(state, fields, rank)
-    _take_inputs(state, fields, rank, position, moved)
-    _take_outputs(state, fields, rank, position, moved)
-    if said(fields.extra):
-        _take_extra(state, fields.extra, rank)
-    if said(fields.events) and _wins(state, _EVENTS, rank_of(fields.events, rank)):
-        state.first_token_time = first_token_time(bytes(fields.events))
+    _take_texts(state, told)
+    _take_places(state, told, told.rank)
+    if told.inputs is not None and _wins(state, _INPUTS, told.rank_of(words.INPUTS)):
+        state.inputs_position, state.inputs_preview = position, told.inputs
+    if told.outputs is not None and _wins(state, _OUTPUTS, told.rank_of(words.OUTPUTS)):
+        _take_outputs(state, told.outputs, position)
+    if told.facts is not None:
+        _take_facts(state, told.facts, told.rank)
+    if told.says_events and _wins(state, _EVENTS, told.rank_of(words.EVENTS)):
+        state.first_token_time = told.first_token_time
 
 
-def _take_words(state: RunState, fields: RunFields, rank: int) -> None:
-    if said(fields.name) and _wins(state, _NAME, rank_of(fields.name, rank)):
-        state.name = column_text(read_text(fields.name), NAME_CHARS_MAX)
-    if said(fields.run_type) and _wins(state, _RUN_TYPE, rank_of(fields.run_type, rank)):
-        state.run_type = column_text(read_text(fields.run_type), RUN_TYPE_CHARS_MAX)
-    if said(fields.error) and _wins(state, _ERROR, rank_of(fields.error, rank)):
-        state.error = column_text(read_text(fields.error), ERROR_CHARS_MAX) or None
-    if said(fields.status) and _wins(state, _STATUS, rank_of(fields.status, rank)):
-        state.said_status = column_text(read_text(fields.status), WORD_CHARS_MAX)
-    if said(fields.tags) and _wins(state, _TAGS, rank_of(fields.tags, rank)):
-        state.tags = read_tags(fields.tags)
+def _take_texts(state: RunState, told: Words) -> None:
+    if told.name is not None and _wins(state, _NAME, told.rank_of(words.NAME)):
+        state.name = told.name
+    if told.run_type is not None and _wins(state, _RUN_TYPE, told.rank_of(words.RUN_TYPE)):
+        state.run_type = told.run_type
+    if told.error is not None and _wins(state, _ERROR, told.rank_of(words.ERROR)):
+        state.error = told.error or None
+    if told.status is not None and _wins(state, _STATUS, told.rank_of(words.STATUS)):
+        state.said_status = told.status
+    if told.tags is not None and _wins(state, _TAGS, told.rank_of(words.TAGS)):
+        state.tags = told.tags or None
 
 
-def _take_places(state: RunState, fields: RunFields, rank: int) -> None:
+def _take_places(state: RunState, told: Words, rank: int) -> None:
     """Where the run belongs: in time, below its parent, in its trace and project."""
-    start = read_time(fields.start_time)
-    if start is not None and _wins(state, _START, rank):
-        state.start_time = start
-    end = read_time(fields.end_time)
-    if end is not None and _wins(state, _END, rank):
-        state.end_time = end
-    parent = read_id(fields.parent_run_id)
-    if parent is not None and _wins(state, _PARENT, rank):
-        state.parent_run_id = parent
-    trace = read_id(fields.trace_id)
-    if trace is not None and _wins(state, _TRACE, rank):
-        state.trace_id = trace
-    example = read_id(fields.reference_example_id)
-    if example is not None and _wins(state, _EXAMPLE, rank):
-        state.reference_example_id = example
-    project = project_named(fields)
-    if project is not None and _wins(state, _PROJECT, rank):
-        state.project_id = project[0]
-        state.ranks = state.ranks & ~(1 << _PROJECT_NAMED) | (project[1] is not None) << _PROJECT_NAMED
-    dotted = _read_dotted_order(fields.dotted_order)
-    if dotted is not None and _wins(state, _DOTTED_ORDER, rank):
-        _take_dotted_order(state, dotted)
+    if told.start_time is not None and _wins(state, _START, rank):
+        state.start_time = told.start_time
+    if told.end_time is not None and _wins(state, _END, rank):
+        state.end_time = told.end_time
+    if told.parent_run_id is not None and _wins(state, _PARENT, rank):
+        state.parent_run_id = told.parent_run_id
+    if told.trace_id is not None and _wins(state, _TRACE, rank):
+        state.trace_id = told.trace_id
+    if told.reference_example_id is not None and _wins(state, _EXAMPLE, rank):
+        state.reference_example_id = told.reference_example_id
+    if told.project is not None and _wins(state, _PROJECT, rank):
+        state.project_id, name = told.project
+        state.ranks = state.ranks & ~(1 << _PROJECT_NAMED) | (name is not None) << _PROJECT_NAMED
+    if told.dotted_order is not None and _wins(state, _DOTTED_ORDER, rank):
+        _take_dotted_order(state, told.dotted_order)
 
 
-def _take_dotted_order(state: RunState, dotted: DottedOrder) -> None:
+def _take_dotted_order(state: RunState, dotted: Places) -> None:
     """What a dotted order implies, or leaves out, stands in for what was not said in so many words."""
     if _wins(state, _TRACE, _IMPLIED):
         state.trace_id = dotted.root_id
     if _wins(state, _PARENT, _IMPLIED):
         state.parent_run_id = dotted.parent_id
     if _wins(state, _START, _IMPLIED):
-        if dotted.start_us is None:
+        start = dotted_order_start(dotted.stamp)
+        if start is None:
             state.ranks &= ~(0b11 << _START)
         else:
-            state.start_time = dotted.start_us
+            state.start_time = start
 
 
-def _take_inputs(state: RunState, fields: RunFields, rank: int, position: int, moved: dict[str, Offloaded]) -> None:
-    if "inputs" in moved:
-        if _wins(state, _INPUTS, rank):
-            state.inputs_position, state.inputs_preview = position, moved["inputs"].preview
-    elif said(fields.inputs) and _wins(state, _INPUTS, rank_of(fields.inputs, rank)):
-        state.inputs_position, state.inputs_preview = position, preview(bytes(fields.inputs))
-
-
-def _take_outputs(state: RunState, fields: RunFields, rank: int, position: int, moved: dict[str, Offloaded]) -> None:
-    place = moved.get("outputs")
-    if place is None and not said(fields.outputs):
-        return
-    raw = bytes(fields.outputs)  # Of those that were moved: their essence.
-    if not _wins(state, _OUTPUTS, rank_of(raw, rank) if place is None else rank):
-        return
+def _take_outputs(state: RunState, told: Outputs, position: int) -> None:
     state.has_outputs = 1
-    state.outputs_position, state.outputs_preview = position, preview(raw) if place is None else place.preview
+    state.outputs_position, state.outputs_preview = position, told.preview
     if not _is_told_by_extra(state, _USAGE):
-        _set_usage(state, usage_of_outputs(raw))
+        _set_usage(state, told.usage)
     if not _is_told_by_extra(state, _MODEL):
-        model = model_of_outputs(raw)
-        state.model = None if model is None else column_text(model, WORD_CHARS_MAX)
+        state.model = told.model
 
 
-def _take_extra(state: RunState, extra: Raw, rank: int) -> None:
-    facts = extra_facts(bytes(extra))
-    threads = (facts.thread_id, facts.conversation_id, facts.session_id)
-    for precedence, thread in enumerate(threads, 1):
+def _take_facts(state: RunState, facts: Facts, rank: int) -> None:
+    for precedence, thread in enumerate((facts.thread_id, facts.conversation_id, facts.session_id), 1):
         if thread is not None and _fact_wins(state, _THREAD, precedence, rank):
-            state.thread_id = column_text(thread, WORD_CHARS_MAX)
+            state.thread_id = thread
     for precedence, model in enumerate((facts.invocation_model, facts.ls_model_name), 1):
         if model is not None and _fact_wins(state, _MODEL, precedence, rank):
-            state.model = column_text(model, WORD_CHARS_MAX)
+            state.model = model
     if facts.ls_provider is not None and _wins(state, _PROVIDER, rank):
-        state.provider = column_text(facts.ls_provider, WORD_CHARS_MAX)
-    if facts.usage_metadata is not None:
-        usage = usage_of_metadata(facts.usage_metadata)
-        if usage is not None and _fact_wins(state, _USAGE, 1, rank):
-            _set_usage(state, usage)
+        state.provider = facts.ls_provider
+    if facts.usage is not None and _fact_wins(state, _USAGE, 1, rank):
+        _set_usage(state, facts.usage)
 
 
 def _set_usage(state: RunState, usage: Usage | None) -> None:
@@ -418,14 +344,6 @@ def _is_told_by_extra(state: RunState, place: int) -> bool:
     return state.ranks >> place & (1 << _FACT_BITS) - 1 > 0
 
 
-def rank_of(raw: Raw | bytes, rank: int) -> int:
-    """The rank of a value that may be an empty object or array: such a one never replaces one that is not empty."""
-    view = memoryview(raw)
-    if len(view) < 2 or view[0] not in b"{[" or len(view) > _EMPTY_BYTES_MAX:
-        return rank
-    return rank - 2 if bytes(view).translate(None, b" \t\n\r") in _EMPTY else rank
-
-
 def _settle(state: RunState, rule: StatusRule) -> None:
     """What follows from the fields once all words are in."""
     if state.ranks >> _START & 0b11 == 0:
@@ -447,63 +365,6 @@ def _settle(state: RunState, rule: StatusRule) -> None:
 def gives_project_name(state: RunState) -> bool:
     """Whether the run is in its project because an event named that by name."""
     return bool(state.ranks >> _PROJECT_NAMED & 1)
-
-
-# --- reading raw fields -----------------------------------------------------------------------------------------------
-
-_decode_str = msgspec.json.Decoder(str).decode
-
-
-def read_text(raw: Raw | bytes) -> str:
-    """A field that should be a string. Anything else, also what is no JSON, reads as its text."""
-    try:
-        return _decode_str(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _read_odd_text(bytes(raw).strip())
-
-
-def _read_odd_text(raw: bytes) -> str:
-    # Only strings are parsed: how deep a value may be nested depends on the stack, and a fold must not.
-    if raw[:1] == b'"':
-        try:
-            return str(loads(raw))
-        except NotJSON:
-            pass
-    return raw.decode("utf-8", "replace")
-
-
-def read_time(raw: Raw | bytes) -> int | None:
-    """A field that should be a time, in microseconds; None when it is absent, null or no time."""
-    if not said(raw):
-        return None
-    try:
-        return parse_time(loads(bytes(raw)))
-    except NotJSON:
-        return None
-
-
-def read_id(raw: Raw | bytes) -> bytes | None:
-    """A field that should be a UUID; None when it is absent, null or none."""
-    return parse_id(read_text(raw)) if said(raw) else None
-
-
-def column_text(value: str, chars_max: int) -> str:
-    """What both databases take and can index: no U+0000, nothing too long. The log keeps the rest."""
-    return value.replace("\0", "\ufffd")[:chars_max]
-
-
-def read_tags(raw: Raw | bytes) -> str | None:
-    """A field that should be a list of texts, as the JSON of one that fits a column; None when it is empty."""
-    try:
-        tags = split_array(bytes(raw))
-    except NotJSON:
-        tags = [bytes(raw)]
-    words = [column_text(read_text(tag), TAG_CHARS_MAX) for tag in tags[:TAGS_MAX]]
-    return dumps(words).decode() if words else None
-
-
-def _read_dotted_order(raw: Raw) -> DottedOrder | None:
-    return dotted_order_ends(read_text(raw)) if said(raw) else None
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

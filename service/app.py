@@ -16,7 +16,7 @@ from events.instance import read_instance
 from events.log import Submission
 from events.receipts import Origin
 from projections import projects as projects_read_model
-from projections.runs import DEFAULT_PROJECT
+from projections.words import DEFAULT_PROJECT
 from service import (
     contents,
     corrections,

@@ -41,7 +41,7 @@ from events.log import NewEvent, Refused, seal
 from events.upcasters import joined
 from projections.essence import essence_of
 from projections.extraction import preview
-from projections.runs import NAME_CHARS_MAX, column_text, project_id_of, read_id
+from projections.words import NAME_CHARS_MAX, column_text, project_id_of, read_id
 from service.multipart import Multipart, Part
 
 Item = NewEvent | Refused

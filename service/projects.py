@@ -9,7 +9,7 @@ from events.instance import Instance
 from events.times import format_time
 from projections import projects
 from projections.projects import Project
-from projections.runs import NAME_CHARS_MAX, column_text
+from projections.words import NAME_CHARS_MAX, column_text
 from service.auth import authorise
 from service.info import TENANT_HANDLE
 from service.keys import Scope

@@ -15,10 +15,11 @@ from events.log import RecordedEvent
 from events.times import format_time
 from projections.attachments import Attachment
 from projections.record import Record
-from projections.runs import RunState, read_text
+from projections.runs import RunState
 from projections.stats import Summary
 from projections.traces import NamedRun
 from projections.trees import Node, Tree, render
+from projections.words import read_text
 from service.addresses import Addresses
 
 StatusWords = Literal["documented", "langsmith"]

@@ -79,9 +79,7 @@ async def _measure(url: str, groups: Sequence[Sequence[NewEvent]], profiler: cPr
     return spent
 
 
-async def _take(
-    writer: Writer, group: Sequence[NewEvent], spent: _Spent, profiler: cProfile.Profile | None
-) -> None:
+async def _take(writer: Writer, group: Sequence[NewEvent], spent: _Spent, profiler: cProfile.Profile | None) -> None:
     begun = time.process_time()
     head = await lock_head(writer, fold_version=fold_version(_RULE))
     appended = await append(writer, head, [Submission(Origin(endpoint="benchmark"), group)], now=_NOW_US)

@@ -15,9 +15,9 @@ from projections.erasure import NoSuchTrace
 from projections.rebuild import EVERYTHING, Progress, Result, rebuild
 from projections.rebuilds import Order
 from projections.reverting import NoSuchRun, NoSuchVersion
-from projections.runs import project_id_of
 from projections.shadow import TABLES
 from projections.status import StatusRule
+from projections.words import project_id_of
 from service.items import PATCH, POST, project_created
 from tests.projections.histories import IDS, Write, feedback, placing_writes, writes
 from tests.projections.stores import Store, flat, run_id

@@ -5,7 +5,8 @@ from itertools import permutations
 import pytest
 
 from events.log import NewEvent
-from projections.runs import DEFAULT_PROJECT_ID, RunState, project_id_of
+from projections.runs import RunState
+from projections.words import DEFAULT_PROJECT_ID, project_id_of
 from service.items import Item, attachment_item
 from tests.projections.stores import Store, id_text, opened, patched, posted, refolded, run_id
 

@@ -3,7 +3,7 @@
 import pytest
 
 from projections.names import folded
-from projections.runs import DEFAULT_PROJECT_ID, project_id_of
+from projections.words import DEFAULT_PROJECT_ID, project_id_of
 from tests.projections.stores import Store, id_text, opened, patched, posted, run_id
 
 

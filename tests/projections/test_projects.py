@@ -3,7 +3,7 @@
 from events.ids import format_id
 from projections import projects
 from projections.projects import Project
-from projections.runs import NAME_CHARS_MAX, project_id_of
+from projections.words import NAME_CHARS_MAX, project_id_of
 from service.items import project_created
 from tests.projections.stores import Store, opened, patched, posted
 

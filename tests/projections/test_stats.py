@@ -17,8 +17,9 @@ from projections.names import folded
 from projections.names import names as names_table
 from projections.projects import projects as projects_table
 from projections.reverting import NoSuchRun, NoSuchVersion
-from projections.runs import DEFAULT_PROJECT_ID, RunState, project_id_of
+from projections.runs import RunState
 from projections.stats import DAY_US, HOUR_US, TOTAL, Cell, Key
+from projections.words import DEFAULT_PROJECT_ID, project_id_of
 from tests.databases import Databases
 from tests.projections.histories import IDS, Write, placing_writes, writes
 from tests.projections.stores import NOW, Store, id_text, in_store, opened, patched, posted, run_id

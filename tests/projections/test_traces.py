@@ -8,9 +8,9 @@ from sqlalchemy import event
 
 from events.times import parse_time
 from projections import projects, traces
-from projections.runs import project_id_of
 from projections.status import status_filter
 from projections.traces import Filters
+from projections.words import project_id_of
 from tests.projections.stores import START, Store, id_text, opened, patched, posted, run_id
 
 EVERYTHING = Filters()

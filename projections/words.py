@@ -1,0 +1,355 @@
+"""What one write says of a run, read and cut to what columns take: the words that `projections.runs` folds.
+
+Reading is the costly part of folding, and needs nothing but the write itself: it may be done before the head is locked
+(`RunPosted.words`). Usual writes are decoded in one go, into types; those that say anything odd field by field.
+"""
+
+import uuid
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from events.codec import Offloaded, offloaded
+from events.ids import Places, dotted_order_places, parse_id
+from events.jsontext import NotJSON, dumps, loads, split_array
+from events.kinds import UNSAID, RunFields, RunPatched, RunPosted, said
+from events.times import parse_time
+from projections.extraction import (
+    ExtraFacts,
+    Usage,
+    extra_facts,
+    first_token_time,
+    model_of_outputs,
+    preview,
+    usage_of_metadata,
+    usage_of_outputs,
+)
+
+NAME_CHARS_MAX: Final = 500
+RUN_TYPE_CHARS_MAX: Final = 100
+ERROR_CHARS_MAX: Final = 500
+TAGS_MAX: Final = 100
+TAG_CHARS_MAX: Final = 200
+WORD_CHARS_MAX: Final = 255
+
+POST: Final = 2
+PATCH: Final = 3
+"""How strong the words of a write are: those of a PATCH win over those of a POST."""
+
+# Fields that may say something empty: such a word is weaker, see `Words.rank_of`.
+NAME, RUN_TYPE, ERROR, STATUS, TAGS, INPUTS, OUTPUTS, EVENTS = (1 << place for place in range(8))
+
+_EMPTY: Final = frozenset({b"{}", b"[]"})
+# Pretty-printers put white space into empty values; one with more of it is taken at its word.
+_EMPTY_BYTES_MAX: Final = 16
+
+
+class Outputs(msgspec.Struct, frozen=True, gc=False):
+    """What a write says of a run's outputs: a preview, and the usage and the model that they tell of."""
+
+    preview: str
+    usage: Usage | None
+    model: str | None
+
+
+class Facts(msgspec.Struct, frozen=True, gc=False):
+    """What `extra` says, cut for columns; None is not said."""
+
+    thread_id: str | None
+    conversation_id: str | None
+    session_id: str | None
+    invocation_model: str | None
+    ls_model_name: str | None
+    ls_provider: str | None
+    usage: Usage | None
+
+
+class Words(msgspec.Struct, frozen=True, gc=False):
+    """What a write says of a run; None is not said. Times in microseconds.
+
+    An `error` that was said may be empty, and so may `tags`, which are otherwise the JSON of a list of texts. `project`
+    is its id, and its name unless only the id was said. `first_token_time` is for those who said `events`.
+    """
+
+    rank: int
+    empty: int
+    name: str | None
+    run_type: str | None
+    error: str | None
+    status: str | None
+    tags: str | None
+    start_time: int | None
+    end_time: int | None
+    parent_run_id: bytes | None
+    trace_id: bytes | None
+    reference_example_id: bytes | None
+    project: tuple[bytes, str | None] | None
+    dotted_order: Places | None
+    inputs: str | None
+    outputs: Outputs | None
+    says_events: bool
+    first_token_time: int | None
+    facts: Facts | None
+
+    def rank_of(self, field: int) -> int:
+        """How strong the word about a field is: an empty object or array never replaces what is not empty."""
+        return self.rank - 2 if self.empty & field else self.rank
+
+
+def words_of(body: RunPosted | RunPatched, payload: bytes) -> Words:
+    """What a run write says: read beforehand, or now."""
+    if isinstance(body.words, Words):
+        return body.words
+    return read(body.fields, payload, POST if isinstance(body, RunPosted) else PATCH)
+
+
+def read(fields: RunFields, payload: bytes, rank: int) -> Words:
+    """What a run write says. `payload` is the JSON that the fields are from."""
+    try:
+        written = _decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        written, empty = _read_oddly(fields), _empty_texts(fields)
+    else:
+        empty = TAGS if written.tags == [] else 0
+    moved = offloaded(fields.contents)
+    inputs, outputs, events = written.inputs, written.outputs, written.events
+    if "inputs" not in moved and is_empty(inputs):
+        empty |= INPUTS
+    if "outputs" not in moved and is_empty(outputs):
+        empty |= OUTPUTS
+    if is_empty(events):
+        empty |= EVENTS
+    return Words(
+        rank=rank,
+        empty=empty,
+        name=_cut(written.name, NAME_CHARS_MAX),
+        run_type=_cut(written.run_type, RUN_TYPE_CHARS_MAX),
+        error=_cut(written.error, ERROR_CHARS_MAX),
+        status=_cut(written.status, WORD_CHARS_MAX),
+        tags=None if written.tags is None else _tags(written.tags),
+        start_time=parse_time(written.start_time),
+        end_time=parse_time(written.end_time),
+        parent_run_id=_id(written.parent_run_id),
+        trace_id=_id(written.trace_id),
+        reference_example_id=_id(written.reference_example_id),
+        project=_project(written),
+        dotted_order=None if written.dotted_order is None else dotted_order_places(written.dotted_order),
+        inputs=_inputs(inputs, moved.get("inputs")),
+        outputs=_outputs(outputs, moved.get("outputs")),
+        says_events=said(events),
+        first_token_time=first_token_time(bytes(events)),
+        facts=_facts(written.extra) if said(written.extra) else None,
+    )
+
+
+class _Written(msgspec.Struct, frozen=True, gc=False):
+    """A run write as it usually is."""
+
+    name: str | None = None
+    run_type: str | None = None
+    start_time: str | int | float | None = None
+    end_time: str | int | float | None = None
+    trace_id: str | None = None
+    parent_run_id: str | None = None
+    dotted_order: str | None = None
+    session_name: str | None = None
+    session_id: str | None = None
+    project_name: str | None = None
+    reference_example_id: str | None = None
+    tags: list[str] | None = None
+    status: str | None = None
+    inputs: Raw = UNSAID
+    outputs: Raw = UNSAID
+    error: str | None = None
+    events: Raw = UNSAID
+    extra: Raw = UNSAID
+
+
+_decode: Final = msgspec.json.Decoder(_Written).decode
+
+
+def _read_oddly(fields: RunFields) -> _Written:
+    """The same of a write in which something is not what it should be."""
+    return _Written(
+        name=_text(fields.name),
+        run_type=_text(fields.run_type),
+        start_time=_moment(fields.start_time),
+        end_time=_moment(fields.end_time),
+        trace_id=_text(fields.trace_id),
+        parent_run_id=_text(fields.parent_run_id),
+        dotted_order=_text(fields.dotted_order),
+        session_name=_text(fields.session_name),
+        session_id=_text(fields.session_id),
+        project_name=_text(fields.project_name),
+        reference_example_id=_text(fields.reference_example_id),
+        tags=_texts(fields.tags) if said(fields.tags) else None,
+        status=_text(fields.status),
+        inputs=fields.inputs,
+        outputs=fields.outputs,
+        error=_text(fields.error),
+        events=fields.events,
+        extra=fields.extra,
+    )
+
+
+def _empty_texts(fields: RunFields) -> int:
+    """Which of the fields that should be texts, or a list of them, are empty objects or arrays."""
+    raws = {NAME: fields.name, RUN_TYPE: fields.run_type, ERROR: fields.error, STATUS: fields.status, TAGS: fields.tags}
+    return sum(field for field, raw in raws.items() if is_empty(raw))
+
+
+def _inputs(raw: Raw, place: Offloaded | None) -> str | None:
+    if place is not None:
+        return place.preview
+    return preview(bytes(raw)) if said(raw) else None
+
+
+def _outputs(field: Raw, place: Offloaded | None) -> Outputs | None:
+    if place is None and not said(field):
+        return None
+    raw = bytes(field)  # Of those that were moved: their essence.
+    model = model_of_outputs(raw)
+    return Outputs(
+        preview=preview(raw) if place is None else place.preview,
+        usage=usage_of_outputs(raw),
+        model=_cut(model, WORD_CHARS_MAX),
+    )
+
+
+def _facts(raw: Raw) -> Facts:
+    facts: ExtraFacts = extra_facts(bytes(raw))
+    return Facts(
+        thread_id=_cut(facts.thread_id, WORD_CHARS_MAX),
+        conversation_id=_cut(facts.conversation_id, WORD_CHARS_MAX),
+        session_id=_cut(facts.session_id, WORD_CHARS_MAX),
+        invocation_model=_cut(facts.invocation_model, WORD_CHARS_MAX),
+        ls_model_name=_cut(facts.ls_model_name, WORD_CHARS_MAX),
+        ls_provider=_cut(facts.ls_provider, WORD_CHARS_MAX),
+        usage=None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
+    )
+
+
+# --- projects ---------------------------------------------------------------------------------------------------------
+
+DEFAULT_PROJECT: Final = "default"
+_PROJECTS: Final = uuid.UUID("6c1f0e3a-9a55-5d0b-8d7e-5f1f6c2a7f10")
+
+
+@lru_cache(maxsize=4096)
+def project_id_of(name: str) -> bytes:
+    """The id of the project that runs name so: the same in every store and after every rebuild."""
+    return uuid.uuid5(_PROJECTS, name.encode("utf-8", "replace").decode()).bytes
+
+
+DEFAULT_PROJECT_ID: Final = project_id_of(DEFAULT_PROJECT)
+
+
+def project_named(fields: RunFields) -> tuple[bytes, str | None] | None:
+    """The project that a run write names: its id, and its name unless only the id was given."""
+    return _project(
+        _Written(
+            project_name=_text(fields.project_name),
+            session_name=_text(fields.session_name),
+            session_id=_text(fields.session_id),
+        )
+    )
+
+
+def _project(written: _Written) -> tuple[bytes, str | None] | None:
+    for text in (written.project_name, written.session_name):
+        if text and (name := column_text(text, NAME_CHARS_MAX)):
+            return project_id_of(name), name
+    given = _id(written.session_id)
+    return None if given is None else (given, None)
+
+
+# --- reading raw fields -----------------------------------------------------------------------------------------------
+
+_decode_str: Final = msgspec.json.Decoder(str).decode
+
+
+def read_text(raw: Raw | bytes) -> str:
+    """A field that should be a string. Anything else, also what is no JSON, reads as its text."""
+    try:
+        return _decode_str(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _read_odd_text(bytes(raw).strip())
+
+
+def _read_odd_text(raw: bytes) -> str:
+    # Only strings are parsed: how deep a value may be nested depends on the stack, and a fold must not.
+    if raw[:1] == b'"':
+        try:
+            return str(loads(raw))
+        except NotJSON:
+            pass
+    return raw.decode("utf-8", "replace")
+
+
+def read_time(raw: Raw | bytes) -> int | None:
+    """A field that should be a time, in microseconds; None when it is absent, null or no time."""
+    return parse_time(_moment(raw))
+
+
+def read_id(raw: Raw | bytes) -> bytes | None:
+    """A field that should be a UUID; None when it is absent, null or none."""
+    return parse_id(read_text(raw)) if said(raw) else None
+
+
+def column_text(value: str, chars_max: int) -> str:
+    """What both databases take and can index: no U+0000, nothing too long. The log keeps the rest."""
+    return value.replace("\0", "\ufffd")[:chars_max]
+
+
+def read_tags(raw: Raw | bytes) -> str | None:
+    """A field that should be a list of texts, as the JSON of one that fits a column; None when it is empty."""
+    return _tags(_texts(raw)) or None
+
+
+def is_empty(raw: Raw | bytes) -> bool:
+    """Whether a field is an empty object or array."""
+    if not 2 <= len(raw) <= _EMPTY_BYTES_MAX:
+        return False
+    text = bytes(raw)
+    return text in _EMPTY or (text[0] in b"{[" and text.translate(None, b" \t\n\r") in _EMPTY)
+
+
+def rank_of(raw: Raw | bytes, rank: int) -> int:
+    """The rank of a value that may be an empty object or array: such a one never replaces one that is not empty."""
+    return rank - 2 if is_empty(raw) else rank
+
+
+def _text(raw: Raw) -> str | None:
+    return read_text(raw) if said(raw) else None
+
+
+def _texts(raw: Raw | bytes) -> list[str]:
+    try:
+        return [read_text(element) for element in split_array(bytes(raw))[:TAGS_MAX]]
+    except NotJSON:
+        return [read_text(raw)]
+
+
+def _moment(raw: Raw | bytes) -> str | int | float | None:
+    if not said(raw):
+        return None
+    try:
+        value = loads(bytes(raw))
+    except NotJSON:
+        return None
+    return value if isinstance(value, (str, int, float)) else None
+
+
+def _tags(texts: list[str]) -> str:
+    """The JSON of some tags; empty when there are none."""
+    return dumps([column_text(text, TAG_CHARS_MAX) for text in texts[:TAGS_MAX]]).decode() if texts else ""
+
+
+def _cut(text: str | None, chars_max: int) -> str | None:
+    return None if text is None else column_text(text, chars_max)
+
+
+def _id(text: str | None) -> bytes | None:
+    return None if text is None else parse_id(text)
