@@ -275,13 +275,15 @@ class SqliteWriter(Writer):
         return self._open.execute(query, values).fetchall()
 
     async def lookup(self, query: str, columns: dict[str, str], rows: Sequence[Row]) -> list[Row]:
+        # SQLite cannot know how few rows `k` holds. It read the whole log instead, for about a hundred of them (seen).
+        in_order = query.replace(" JOIN ", " CROSS JOIN ")
         found: list[Row] = []
         for start in range(0, len(rows), _LOOKUP_ROWS_MAX):
             chunk = rows[start : start + _LOOKUP_ROWS_MAX]
             marks = "(" + ",".join("?" * len(columns)) + ")"
             values = ",".join([marks] * len(chunk))
             flat = [value for row in chunk for value in row]
-            found += self._open.execute(f"WITH k({','.join(columns)}) AS (VALUES {values}) {query}", flat)
+            found += self._open.execute(f"WITH k({','.join(columns)}) AS (VALUES {values}) {in_order}", flat)
         return found
 
     async def execute(self, query: str, *values: object) -> None:

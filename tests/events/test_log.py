@@ -498,10 +498,19 @@ async def test_positions_are_read_by_the_primary_key(database_url: str) -> None:
 
 
 async def test_what_an_append_looks_up_is_found_by_the_indexes_of_streams(database_url: str) -> None:
+    await require_look_ups_by_stream(database_url, runs=6)
+
+
+@pytest.mark.parametrize("runs", [100, 700])
+async def test_sqlite_reads_no_whole_index_however_many_events_are_appended(sqlite_url: str, runs: int) -> None:
+    await require_look_ups_by_stream(sqlite_url, runs=runs)
+
+
+async def require_look_ups_by_stream(database_url: str, *, runs: int) -> None:
     async with grown(database_url) as store:
         seen = watch(store)
-        runs = [some_run(number) for number in range(6)]
-        await store.append(submission(*runs, *(feedback_patched(number, score=1) for number in range(3))))
+        feedback = (feedback_patched(number, score=1) for number in range(3))
+        await store.append(submission(*map(some_run, range(runs)), *feedback))
         look_ups = [query for query in seen if re.search("JOIN events|max", query[0])]
         plans = [await plan_of_written(store, query) for query in look_ups]
     assert len(plans) == 3
