@@ -20,7 +20,6 @@ NUMBER_LIMIT = 2**62
 """Counts and amounts are smaller than this, so that sums of a few still fit a database's 64-bit integer."""
 TEXT_CHARS_MAX = 500
 """Names and thread ids are cut to this: PostgreSQL refuses index entries beyond 2.7 kB."""
-DETAILS_BYTES_MAX = 8 * 1024
 PREVIEW_BYTES_MAX = 64 * 1024
 """A larger field is not looked into for its preview: that is the beginning of its text."""
 PREVIEW_CHARS = 200
@@ -37,15 +36,19 @@ _TOTAL_TOKENS = ("total_tokens", "totalTokens")
 _INPUT_COST = ("input_cost", "prompt_cost")
 _OUTPUT_COST = ("output_cost", "completion_cost")
 _TOTAL_COST = ("total_cost",)
+_TELL_USAGE = frozenset({"usage_metadata", "generations", "llm_output", "llmOutput", "usage"})
+_TELL_MODEL = frozenset({"generations", "llm_output", "model_name", "model"})
 
 Members = Mapping[str, bytes]
+
+REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for JSON that is odd, or is not of the type that it should be."""
 
 
 class Usage(msgspec.Struct, frozen=True):
     """Token counts, and costs in picodollars (1e-12 USD); None where nothing was said.
 
-    A total that is missing is the sum of the parts that are known. `details` is the JSON object that they
-    came from, when that had the shape of LangChain's `usage_metadata`.
+    A total that is missing is the sum of the parts that are known.
     """
 
     prompt_tokens: int | None
@@ -54,13 +57,11 @@ class Usage(msgspec.Struct, frozen=True):
     prompt_cost: int | None
     completion_cost: int | None
     total_cost: int | None
-    details: bytes | None = None
 
 
 class ExtraFacts(msgspec.Struct, frozen=True):
-    """What `extra` says: texts fit for a column, `metadata` and `usage_metadata` as JSON objects."""
+    """What `extra` says: texts fit for a column, `usage_metadata` as a JSON object."""
 
-    metadata: bytes | None = None
     session_id: str | None = None
     conversation_id: str | None = None
     thread_id: str | None = None
@@ -72,7 +73,7 @@ class ExtraFacts(msgspec.Struct, frozen=True):
 
 def usage_of_metadata(metadata_usage_raw: bytes) -> Usage | None:
     """The usage in `extra.metadata.usage_metadata`; None when it names no number."""
-    return _usage_with_details(metadata_usage_raw)
+    return _usage(_members(metadata_usage_raw))
 
 
 def usage_of_outputs(outputs_raw: bytes) -> Usage | None:
@@ -81,13 +82,12 @@ def usage_of_outputs(outputs_raw: bytes) -> Usage | None:
     `usage_metadata`; the `usage_metadata` of the messages in LangChain's `generations`, summed;
     `llm_output.token_usage`; `usage` as OpenAI's APIs give it.
     """
-    # Most outputs say nothing of usage, and a search of the bytes costs a fraction of looking into them.
-    if b"usage" not in outputs_raw and b"Usage" not in outputs_raw:
-        return None
     outputs = _members_again(outputs_raw)
+    if outputs.keys().isdisjoint(_TELL_USAGE):
+        return None
     return (
-        _usage_with_details(outputs.get("usage_metadata", b""))
-        or _sum(_usage_with_details(raw) for raw in _generated(outputs, "usage_metadata"))
+        _usage(_members(outputs.get("usage_metadata", b"")))
+        or _sum(_usage(_members(raw)) for raw in _generated(outputs, "usage_metadata"))
         or _usage(_members(_members(outputs.get("llm_output", b"")).get("token_usage", b"")))
         or _usage(_members(_members(outputs.get("llmOutput", b"")).get("tokenUsage", b"")))
         or _usage(_members(outputs.get("usage", b"")))
@@ -96,9 +96,9 @@ def usage_of_outputs(outputs_raw: bytes) -> Usage | None:
 
 def model_of_outputs(outputs_raw: bytes) -> str | None:
     """The model that answered: named by one of LangChain's generations, else by the outputs."""
-    if b'"model' not in outputs_raw:
-        return None
     outputs = _members_again(outputs_raw)
+    if outputs.keys().isdisjoint(_TELL_MODEL):
+        return None
     for raw in _generated(outputs, "response_metadata"):
         model = _model(_members(raw))
         if model is not None:
@@ -108,11 +108,53 @@ def model_of_outputs(outputs_raw: bytes) -> str | None:
 
 def extra_facts(extra_raw: bytes) -> ExtraFacts:
     """What `extra` says; nothing but None when it is no object."""
+    try:
+        usual = _decode_usual_extra(extra_raw)
+    except REFUSALS:
+        return _odd_extra_facts(extra_raw)
+    metadata, invocation = usual.metadata or _NO_METADATA, usual.invocation_params or _NO_INVOCATION
+    usage = bytes(metadata.usage_metadata)
+    return ExtraFacts(
+        session_id=_column(metadata.session_id),
+        conversation_id=_column(metadata.conversation_id),
+        thread_id=_column(metadata.thread_id),
+        ls_provider=_column(metadata.ls_provider),
+        ls_model_name=_column(metadata.ls_model_name),
+        usage_metadata=usage if usage[:1] == b"{" else None,
+        invocation_model=_column(invocation.model) or _column(invocation.model_name),
+    )
+
+
+class _UsualMetadata(msgspec.Struct, frozen=True):
+    session_id: str | None = None
+    conversation_id: str | None = None
+    thread_id: str | None = None
+    ls_provider: str | None = None
+    ls_model_name: str | None = None
+    usage_metadata: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _UsualInvocation(msgspec.Struct, frozen=True):
+    model: str | None = None
+    model_name: str | None = None
+
+
+class _UsualExtra(msgspec.Struct, frozen=True):
+    metadata: _UsualMetadata | None = None
+    invocation_params: _UsualInvocation | None = None
+
+
+_NO_METADATA = _UsualMetadata()
+_NO_INVOCATION = _UsualInvocation()
+_decode_usual_extra = msgspec.json.Decoder(_UsualExtra).decode
+
+
+def _odd_extra_facts(extra_raw: bytes) -> ExtraFacts:
+    """The same of an `extra` in which something is not what it usually is."""
     extra = _members(extra_raw)
     invocation = _members(extra.get("invocation_params", b""))
     metadata = _members(extra.get("metadata", b""))
     return ExtraFacts(
-        metadata=_object(extra, "metadata"),
         session_id=_key(metadata, "session_id"),
         conversation_id=_key(metadata, "conversation_id"),
         thread_id=_key(metadata, "thread_id"),
@@ -208,9 +250,17 @@ def _value(raw: bytes) -> object:
         return None
 
 
+_decode_string = msgspec.json.Decoder(str).decode
+
+
 def _string(raw: bytes) -> str | None:
-    value = _value(raw) if raw[:1] == b'"' else None
-    return value if isinstance(value, str) else None
+    if raw[:1] != b'"':
+        return None
+    try:
+        return _decode_string(raw)
+    except REFUSALS:
+        value = _value(raw)
+        return value if isinstance(value, str) else None
 
 
 def _object(members: Members, name: str) -> bytes | None:
@@ -221,7 +271,10 @@ def _object(members: Members, name: str) -> bytes | None:
 def _text(members: Members, name: str) -> str | None:
     """A string fit for a column (PostgreSQL refuses U+0000); an empty one says nothing."""
     raw = members.get(name)
-    text = None if raw is None else _string(raw)
+    return None if raw is None else _column(_string(raw))
+
+
+def _column(text: str | None) -> str | None:
     return text.replace("\0", "")[:TEXT_CHARS_MAX] or None if text else None
 
 
@@ -262,13 +315,7 @@ def _constructed(message: Members) -> Members:
 # Usage
 
 
-def _usage_with_details(raw: bytes) -> Usage | None:
-    details = jsontext.clean(raw) if 2 < len(raw) <= DETAILS_BYTES_MAX else b""
-    # What is no JSON was made a string.
-    return _usage(_members(raw), details if details[:1] == b"{" else None)
-
-
-def _usage(members: Members, details: bytes | None = None) -> Usage | None:
+def _usage(members: Members) -> Usage | None:
     prompt_tokens = _first(members, _INPUT_TOKENS, _count)
     completion_tokens = _first(members, _OUTPUT_TOKENS, _count)
     total_tokens = _first(members, _TOTAL_TOKENS, _count)
@@ -282,7 +329,7 @@ def _usage(members: Members, details: bytes | None = None) -> Usage | None:
         total_tokens = _added(prompt_tokens, completion_tokens)
     if total_cost is None:
         total_cost = _added(prompt_cost, completion_cost)
-    return Usage(prompt_tokens, completion_tokens, total_tokens, prompt_cost, completion_cost, total_cost, details)
+    return Usage(prompt_tokens, completion_tokens, total_tokens, prompt_cost, completion_cost, total_cost)
 
 
 def _first(members: Members, names: Iterable[str], read: Callable[[bytes], int | None]) -> int | None:
@@ -461,7 +508,7 @@ def _compact(raw: bytes, chars_max: int) -> str:
     if b"\\" not in near:
         line = _line("".join(_TOKENS.findall(near.decode(errors="replace"))))
         if len(line) >= chars_max + _CUT_CHARS:
-            return _cut(line, chars_max, more=True)
+            return _shortened(line, chars_max)
     # A character is at most four bytes long, or twelve as a pair of escapes.
     escaped = b"\\u" in raw[: 12 * chars_max]
     head_bytes = (12 if escaped else 4) * chars_max
@@ -481,11 +528,17 @@ def _character(escape: re.Match[str]) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join((text if text.isprintable() else _UNSEEN.sub("", text)).split())
+    if not text.isprintable():
+        text = _UNSEEN.sub("", text)
+    elif "  " not in text:  # The only white space that is printable is the plain one.
+        return text.strip()
+    return " ".join(text.split())
 
 
 def _cut(text: str, chars_max: int, *, more: bool) -> str:
     line = _line(text)
-    if len(line) <= chars_max and not more:
-        return line
+    return line if len(line) <= chars_max and not more else _shortened(line, chars_max)
+
+
+def _shortened(line: str, chars_max: int) -> str:
     return line[: chars_max - 1].rstrip() + "…" if chars_max > 0 else ""

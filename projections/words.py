@@ -17,7 +17,7 @@ from events.jsontext import NotJSON, dumps, loads, split_array
 from events.kinds import UNSAID, RunFields, RunPatched, RunPosted, said
 from events.times import parse_time
 from projections.extraction import (
-    ExtraFacts,
+    REFUSALS,
     Usage,
     extra_facts,
     first_token_time,
@@ -109,7 +109,7 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
     """What a run write says. `payload` is the JSON that the fields are from."""
     try:
         written = _decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except REFUSALS:
         written, empty = _read_oddly(fields), _empty_texts(fields)
     else:
         empty = TAGS if written.tags == [] else 0
@@ -219,7 +219,7 @@ def _outputs(field: Raw, place: Offloaded | None) -> Outputs | None:
 
 
 def _facts(raw: Raw) -> Facts:
-    facts: ExtraFacts = extra_facts(bytes(raw))
+    facts = extra_facts(bytes(raw))
     return Facts(
         thread_id=_cut(facts.thread_id, WORD_CHARS_MAX),
         conversation_id=_cut(facts.conversation_id, WORD_CHARS_MAX),

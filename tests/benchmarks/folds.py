@@ -2,6 +2,7 @@
 
 import asyncio
 import cProfile
+import gc
 import itertools
 import pstats
 import time
@@ -40,6 +41,7 @@ _EVENTS: Final[dict[str, type[RunPosted] | type[RunPatched]]] = {"post": RunPost
 def main(runs: int, order: Order, connections: int, database: System, repeat: int, profile: bool) -> None:
     """Append runs in groups, as a busy server does, and tell what each step costs."""
     groups = list(_groups(runs, order, connections))
+    gc.freeze()  # A server does not hold all that it is going to be sent.
     profiler = cProfile.Profile() if profile else None
     with place_of(database) as place:
         for _ in range(repeat):

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.extraction import (
-    DETAILS_BYTES_MAX,
     NUMBER_LIMIT,
     PREVIEW_BYTES_MAX,
     TEXT_CHARS_MAX,
@@ -122,29 +121,14 @@ def test_usage_is_found_where_sdks_put_it(outputs: bytes, counts: tuple[int, int
     assert tokens(usage_of_outputs(outputs)) == counts
 
 
-def test_a_usage_that_sdks_copied_to_metadata_keeps_its_details() -> None:
+def test_a_usage_that_sdks_copied_to_metadata_is_read() -> None:
     raw = b'{"input_tokens":19,"output_tokens":6,"total_tokens":25,"input_token_details":{"cache_read":8}}'
-    assert usage_of_metadata(raw) == Usage(19, 6, 25, None, None, None, details=raw)
+    assert usage_of_metadata(raw) == Usage(19, 6, 25, None, None, None)
 
 
-def test_details_come_only_with_the_shape_of_usage_metadata() -> None:
-    langchain, openai = usage_of_outputs(LANGCHAIN_OUTPUTS), usage_of_outputs(OLD_OUTPUTS)
-    assert langchain is not None
-    assert langchain.details is not None
-    assert json.loads(langchain.details)["input_token_details"] == {"cache_read": 3}
-    assert openai is not None
-    assert openai.details is None
-
-
-def test_details_are_strict_json_or_left_out() -> None:
-    not_finite, broken = (usage_of_metadata(b'{"input_tokens":1,"x":%s}' % value) for value in (b"NaN", b"nonsense"))
-    assert not_finite == Usage(1, None, 1, None, None, None, details=b'{"input_tokens":1,"x":null}')
-    assert broken == Usage(1, None, 1, None, None, None)
-
-
-def test_details_beyond_their_limit_are_left_out() -> None:
-    raw = b'{"input_tokens":1,"why":"%s"}' % (b"x" * DETAILS_BYTES_MAX)
-    assert usage_of_metadata(raw) == Usage(1, None, 1, None, None, None)
+@pytest.mark.parametrize("value", [b"NaN", b"nonsense"])
+def test_a_usage_is_read_beside_what_is_no_json(value: bytes) -> None:
+    assert usage_of_metadata(b'{"input_tokens":1,"x":%s}' % value) == Usage(1, None, 1, None, None, None)
 
 
 def test_usage_of_several_generations_is_summed() -> None:
@@ -281,8 +265,6 @@ def test_the_model_is_found_where_sdks_put_it(outputs: bytes, model: str | None)
 
 def test_extra_gives_thread_model_provider_and_usage() -> None:
     facts = extra_facts(EXTRA)
-    assert facts.metadata is not None
-    assert json.loads(facts.metadata) == json.loads(EXTRA)["metadata"]
     assert facts.usage_metadata is not None
     assert costs(usage_of_metadata(facts.usage_metadata)) == (None, None, 3 * 10**9)
     assert (facts.session_id, facts.conversation_id, facts.thread_id) == (None, None, "th-1")
