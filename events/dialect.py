@@ -135,6 +135,9 @@ class Writer(ABC):
     def __init__(self, stand_ins: Mapping[str, str], *, is_durable: bool) -> None:
         self._stand_ins = stand_ins
         self._is_durable = is_durable
+        self.kept: dict[str, Any] = {}
+        """What its user keeps in memory of rows as its transactions leave them. Emptied whenever others may have
+        changed some since, and when a transaction is rolled back."""
 
     def name_of(self, table: Table) -> str:
         """The name under which this writer reads and writes a table: its own, or that of one that stands in for it."""
@@ -150,6 +153,7 @@ class Writer(ABC):
                 yield
                 await self._commit()
         except BaseException:
+            self.kept.clear()
             await self._rollback()
             raise
 
@@ -176,6 +180,10 @@ class Writer(ABC):
     @abstractmethod
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
         """Insert whole rows in place of those with the same primary key. Of several given with one, the last counts."""
+
+    @abstractmethod
+    async def update(self, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
+        """Set these columns of rows that are there: of each their values, then those of its primary key."""
 
     @abstractmethod
     async def delete(self, table: Table, keys: Sequence[Row]) -> None:
@@ -234,6 +242,7 @@ class SqliteWriter(Writer):
         self._path = url.database or ":memory:"
         self._lock_patience_s = lock_patience_s
         self._connection: sqlite3.Connection | None = None
+        self._data_version = 0
 
     @property
     def _open(self) -> sqlite3.Connection:
@@ -255,11 +264,19 @@ class SqliteWriter(Writer):
         while True:
             try:
                 self._open.execute("BEGIN IMMEDIATE")
+                self._forget_what_others_changed()
                 return
             except sqlite3.OperationalError as error:
                 if not _is_lock(error) or time.monotonic() > give_up:
                     raise
             await asyncio.sleep(_LOCK_PAUSE_S)
+
+    def _forget_what_others_changed(self) -> None:
+        # It goes up with every commit of another connection, and with none of this one.
+        (version,) = self._open.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:
+            self._data_version = version
+            self.kept.clear()
 
     async def _commit(self) -> None:
         await asyncio.to_thread(self._open.execute, "COMMIT")
@@ -298,6 +315,11 @@ class SqliteWriter(Writer):
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
         self._many("INSERT OR REPLACE INTO", table, rows)
 
+    async def update(self, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
+        places = ",".join(f"{name} = ?" for name in names)
+        matches = " AND ".join(f"{column.name} = ?" for column in table.primary_key)
+        self._open.executemany(f"UPDATE {self.name_of(table)} SET {places} WHERE {matches}", rows)
+
     async def delete(self, table: Table, keys: Sequence[Row]) -> None:
         matches = " AND ".join(f"{column.name} = ?" for column in table.primary_key)
         self._open.executemany(f"DELETE FROM {self.name_of(table)} WHERE {matches}", keys)
@@ -309,6 +331,7 @@ class SqliteWriter(Writer):
         return not row[0]
 
     async def close(self) -> None:
+        self.kept.clear()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -391,6 +414,7 @@ class PostgresWriter(Writer):
         self._statistics = _Statistics()
 
     async def _begin(self) -> None:
+        self.kept.clear()  # Other workers write as well.
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
         await self._statistics.keep(self._connection)
@@ -475,6 +499,20 @@ class PostgresWriter(Writer):
         by_key = {tuple(row[place] for place in places): row for row in rows}
         await self.delete(table, list(by_key))
         await self.insert(table, list(by_key.values()))
+
+    async def update(self, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        keys = [column.name for column in table.primary_key]
+        given = [table.columns[name] for name in (*names, *keys)]
+        arrays = ",".join(f"${n}::{_postgres_type(column.type)}[]" for n, column in enumerate(given, 1))
+        places = ",".join(f"{name} = k.{name}" for name in names)
+        matches = " AND ".join(f"t.{name} = k.{name}" for name in keys)
+        await self._connection.execute(
+            f"UPDATE {self.name_of(table)} t SET {places} "
+            f"FROM unnest({arrays}) AS k({','.join((*names, *keys))}) WHERE {matches}",
+            *_transposed(rows, len(given)),
+        )
 
     async def delete(self, table: Table, keys: Sequence[Row]) -> None:
         if not keys:

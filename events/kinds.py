@@ -5,7 +5,7 @@ them meaning. The name of a class is the event's `kind` in the log.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from events.jsontext import split_object
 
 UNSAID: Final = Raw(b"")
 _NULL: Final = Raw(b"null")
+_SILENT: Final = (b"", b"null")
 
 
 class RunFields(msgspec.Struct, frozen=True, gc=False):
@@ -58,9 +59,7 @@ def said(raw: Raw | bytes) -> bool:
     """Whether a field says anything: absent and null do not."""
     if raw is UNSAID:
         return False
-    if type(raw) is bytes:
-        return raw not in (b"", b"null")
-    return raw != _NULL and raw != UNSAID
+    return raw not in _SILENT if type(raw) is bytes else raw != _NULL and raw != UNSAID
 
 
 def run_fields(payload: bytes) -> RunFields:
@@ -72,22 +71,21 @@ def run_fields(payload: bytes) -> RunFields:
         return RunFields(**{_RUN_FIELD_OF[k]: Raw(v) for k, v in members.items() if k in _RUN_FIELD_OF})
 
 
-@dataclass(frozen=True, slots=True)
-class RunPosted:
+# Making a frozen dataclass takes several times as long, and there is one of these for every write.
+class RunPosted(msgspec.Struct, frozen=True, gc=False):
     """A client posted a run, whole or just begun. `words` may hold what the folds read in it beforehand."""
 
     run_id: bytes
     fields: RunFields
-    words: object = field(default=None, compare=False, repr=False)
+    words: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunPatched:
+class RunPatched(msgspec.Struct, frozen=True, gc=False):
     """A client patched a run, known or not. `words` as in `RunPosted`."""
 
     run_id: bytes
     fields: RunFields
-    words: object = field(default=None, compare=False, repr=False)
+    words: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -657,7 +657,7 @@ def _as_sealed(body: Event, codec: int) -> Event:
     match body:
         case RunPosted(fields=fields) | RunPatched(fields=fields) if not codec & _OFFLOADED_BIT:
             if len(memoryview(fields.contents)):
-                return replace(body, fields=msgspec.structs.replace(fields, contents=UNSAID))
+                return msgspec.structs.replace(body, fields=msgspec.structs.replace(fields, contents=UNSAID))
     return body
 
 

@@ -12,7 +12,7 @@ own. Three facts about them do not follow from one run's events alone and are ke
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,13 +25,16 @@ from projections.runs import RunState
 class Change:
     """Rows of `runs` before and after: those that a group of events touches, directly or through the hierarchy.
 
-    `before` also holds rows that were looked at and not changed. Those in `gone` are no more.
+    `before` also holds rows that were looked at and not changed. Those in `gone` are no more. `recent` are some stored
+    rows as they are, which need not be loaded.
     """
 
     shard: int
+    recent: Mapping[bytes, RunState] = field(default_factory=dict)
     before: dict[bytes, RunState] = field(default_factory=dict)
     after: dict[bytes, RunState] = field(default_factory=dict)
     gone: set[bytes] = field(default_factory=set)
+    _asked: set[bytes] = field(default_factory=set)
 
     def now(self, run_id: bytes) -> RunState | None:
         """The newest known state of a run; None for a placeholder and for a run not looked at."""
@@ -42,9 +45,13 @@ class Change:
 
     async def look_at(self, writer: Writer, ids: Iterable[bytes]) -> None:
         """Load rows that were not looked at yet."""
-        missing = [id_ for id_ in set(ids) if id_ not in self.before]
-        if missing:
-            self.before.update(await runs.load(writer, missing, shard=self.shard))
+        missing = set(ids) - self.before.keys() - self._asked
+        for id_ in self.recent.keys() & missing:
+            self.before[id_] = self.recent[id_]
+        unknown = missing - self.before.keys()
+        if unknown:
+            self._asked |= unknown
+            self.before.update(await runs.load(writer, list(unknown), shard=self.shard))
 
 
 async def resolve_traces(writer: Writer, change: Change) -> None:
@@ -73,6 +80,8 @@ def _place(state: RunState) -> tuple[int, bytes, bytes | None]:
 async def _below(writer: Writer, shard: int, ids: Sequence[bytes]) -> set[bytes]:
     """The stored runs below these whose traces follow from theirs."""
     table = writer.name_of(runs.runs)
+    if not ids or not await writer.fetch(_ANY_INFERRED.format(runs=table), shard):
+        return set()
     rows = await writer.lookup(
         f"SELECT below.id FROM (WITH RECURSIVE below(id) AS ({_CHILDREN.format(above='k', runs=table, shard=shard)} "
         f"UNION {_CHILDREN.format(above='below', runs=table, shard=shard)}) SELECT id FROM below) AS below",
@@ -82,6 +91,10 @@ async def _below(writer: Writer, shard: int, ids: Sequence[bytes]) -> set[bytes]
     return {bytes(row[0]) for row in rows}
 
 
+# Newer SDKs name the trace of every run, and then there is none.
+_ANY_INFERRED: Final = (
+    "SELECT 1 FROM {runs} WHERE shard = ?1 AND is_trace_inferred = 1 AND parent_run_id IS NOT NULL LIMIT 1"
+)
 _CHILDREN: Final = (
     "SELECT r.id FROM {above} JOIN {runs} r ON r.shard = {shard} AND r.parent_run_id = {above}.id "
     "AND r.is_trace_inferred = 1"
@@ -140,7 +153,7 @@ async def settle_placeholders(writer: Writer, change: Change) -> list[tuple[RunS
     traces = {state.trace_id for state in change.after.values() if not state.is_root}
     traces |= {old.trace_id for id_, old in change.before.items() if id_ in change.after and not old.is_root}
     traces |= {change.before[id_].trace_id for id_ in change.gone} | change.gone
-    await change.look_at(writer, traces)
+    await change.look_at(writer, traces - change.after.keys())
     rootless = sorted(trace for trace in traces if change.now(trace) is None)
     firsts = await _first_runs(writer, change, rootless)
     turns: list[tuple[RunState | None, RunState | None]] = []
@@ -150,8 +163,7 @@ async def settle_placeholders(writer: Writer, change: Change) -> list[tuple[RunS
         if (before is None and after is None) or (before and after and runs.as_row(before) == runs.as_row(after)):
             continue
         turns.append((before, after))
-    await writer.delete(runs.runs, [(change.shard, old.id) for old, new in turns if old and not new])
-    await writer.replace(runs.runs, [runs.as_row(new) for _, new in turns if new])
+    await runs.store(writer, turns)
     return turns
 
 

@@ -24,7 +24,8 @@ from sqlalchemy import (
 
 from events.dialect import Writer
 from events.schema import metadata
-from projections.runs import RunState
+from projections.recent import Recent
+from projections.runs import Turn
 from projections.words import column_text
 
 names: Final = Table(
@@ -67,24 +68,29 @@ def count_named_like(search: str, *, project_ids: Sequence[bytes] | None, shard:
     return query if project_ids is None else query.where(names.c.project_id.in_(project_ids))
 
 
-def fold(counts: dict[Key, int], turns: Iterable[tuple[RunState | None, RunState | None]]) -> dict[Key, int]:
-    """How many roots bear each name after the turns (old row out, new row in)."""
+def changes_of(turns: Iterable[Turn]) -> dict[Key, int]:
+    """By how many the roots that bear each name change with the turns."""
     changes: Counter[Key] = Counter()
     for old, new in turns:
-        for state, sign in ((old, -1), (new, +1)):
-            if state is not None and state.is_root:
-                changes[state.shard, state.project_id, state.name] += sign
-    return {key: counts.get(key, 0) + change for key, change in changes.items() if change}
+        if old is not None and old.is_root:
+            changes[old.shard, old.project_id, old.name] -= 1
+        if new is not None and new.is_root:
+            changes[new.shard, new.project_id, new.name] += 1
+    return {key: change for key, change in changes.items() if change}
 
 
-async def apply(writer: Writer, turns: list[tuple[RunState | None, RunState | None]], *, shard: int) -> None:
-    """Fold the turns into the stored names, within the writer's transaction."""
-    keys = sorted(fold({}, turns))
-    counts = fold(await _load(writer, keys, shard), turns)
+async def apply(writer: Writer, turns: Iterable[Turn], recent: Recent[Key, int], *, shard: int) -> None:
+    """Fold the turns into the stored names, within the writer's transaction. `recent` are some counts as they are."""
+    changes = changes_of(turns)
+    stored = {key: recent[key] for key in changes if key in recent}
+    stored |= await _load(writer, sorted(changes.keys() - stored.keys()), shard)
+    counts = {key: stored.get(key, 0) + change for key, change in changes.items()}
     if min(counts.values(), default=0) < 0:
         raise ValueError(f"names would be counted below zero: {counts}")
     await writer.replace(names, [(*key, folded(key[2]), count) for key, count in counts.items() if count])
     await writer.delete(names, [key for key, count in counts.items() if not count])
+    for key, count in counts.items():
+        recent.note(key, count or None)
 
 
 async def add(writer: Writer, counted: Mapping[Key, int], *, shard: int) -> None:
@@ -94,6 +100,8 @@ async def add(writer: Writer, counted: Mapping[Key, int], *, shard: int) -> None
 
 
 async def _load(writer: Writer, keys: Sequence[Key], shard: int) -> dict[Key, int]:
+    if not keys:
+        return {}
     rows = await writer.lookup(
         f"SELECT n.shard, n.project_id, n.name, n.roots FROM k JOIN {writer.name_of(names)} n ON n.shard = {shard} "
         "AND n.project_id = k.project_id AND n.name = k.name",

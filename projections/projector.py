@@ -14,8 +14,14 @@ from events.log import RecordedEvent, read_stream_written
 from events.schema import SHARD, heads, metadata
 from projections import attachments, feedback, hierarchy, names, places, projects, runs, stats
 from projections.hierarchy import Change
+from projections.names import Key as NameKey
+from projections.portions import FOLDED, portions
+from projections.projects import Project
+from projections.recent import Recent
 from projections.reverts import effective, shown_version
 from projections.runs import RunState, Turn
+from projections.stats import Cell
+from projections.stats import Key as CellKey
 from projections.status import RULE_VERSION, StatusRule
 from projections.words import NAME_CHARS_MAX, Words, column_text, words_of
 
@@ -23,6 +29,11 @@ FOLDS_VERSION: Final = 1
 """Goes up whenever a fold gives another read model for the same events: stored ones are then stale."""
 
 PROJECTIONS: Final = ("attachments", "feedback", "names", "projects", "runs", "stats")
+
+
+# A few megabytes: enough for the runs that are under way.
+_RECENT_RUNS_MAX: Final = 5000
+_RECENT_COUNTS_MAX: Final = 2000
 
 
 class Added(Protocol):
@@ -145,27 +156,54 @@ async def _change_runs(
     shard: int,
 ) -> None:
     """Fold the events into runs, and what follows from how these change into all that counts them."""
-    folding = _Folding(Change(shard), rule)
+    recent = _recent_rows(writer, shard)
+    folding = _Folding(Change(shard, recent.runs), rule)
     change = folding.change
     told = [event for event in events if isinstance(event.body, (RunPosted, RunPatched))]
     erased = _erased(events)
     await change.look_at(writer, {event.stream[1:] for event in told} | erased | reverted.keys())
     for run_id, left in reverted.items():
         folding.go_back(run_id, left, events[0].position)
-    for event in told:
-        if event.stream[1:] not in reverted:
-            folding.take(event)
+    async for portion in portions(told, FOLDED):
+        for event in portion:
+            if event.stream[1:] not in reverted:
+                folding.take(event)
     folding.leave_out(erased)
-    await writer.delete(runs.runs, [(shard, id_) for id_ in sorted(change.gone)])
+    await runs.store(writer, [(change.before[id_], None) for id_ in change.gone])
     await hierarchy.resolve_traces(writer, change)
-    await writer.replace(runs.runs, [runs.as_row(state) for state in change.after.values()])
+    await runs.store(writer, [(change.before.get(id_), state) for id_, state in change.after.items()])
     await places.note(writer, folding.former, shard=shard)
     if erased:
         await places.forget(writer, sorted(erased), shard=shard)
     turns = _turns(change) + await hierarchy.settle_placeholders(writer, change)
-    await stats.apply(writer, turns)
-    await names.apply(writer, turns, shard=shard)
-    await projects.apply(writer, turns, *_projects_told(folding.projects, events), shard=shard)
+    recent.note_runs(turns)
+    await stats.apply(writer, turns, recent.cells)
+    await names.apply(writer, turns, recent.names, shard=shard)
+    told_projects = _projects_told(folding.projects, events)
+    await projects.apply(writer, turns, *told_projects, recent.projects, shard=shard)
+
+
+@dataclass(slots=True)
+class _RecentRows:
+    """Rows as the last transactions of a writer left them, while nobody else writes."""
+
+    runs: Recent[bytes, RunState] = field(default_factory=lambda: Recent(_RECENT_RUNS_MAX))
+    cells: Recent[CellKey, Cell] = field(default_factory=lambda: Recent(_RECENT_COUNTS_MAX))
+    names: Recent[NameKey, int] = field(default_factory=lambda: Recent(_RECENT_COUNTS_MAX))
+    projects: Recent[bytes, Project] = field(default_factory=lambda: Recent(_RECENT_COUNTS_MAX))
+
+    def note_runs(self, turns: Iterable[Turn]) -> None:
+        """Keep the runs as they are after these turns."""
+        for old, new in turns:
+            if new is not None:
+                self.runs.note(new.id, new)
+            elif old is not None:
+                self.runs.note(old.id, None)
+
+
+def _recent_rows(writer: Writer, shard: int) -> _RecentRows:
+    kept: _RecentRows = writer.kept.setdefault(f"{writer.name_of(runs.runs)} {shard}", _RecentRows())
+    return kept
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ does not depend on the order in which they came or on runs that are gone.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.dialect import Writer
 from events.ids import format_id
 from events.schema import SHARD, metadata
+from projections.recent import Recent
 from projections.runs import Turn, gives_project_name
 from projections.words import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, NAME_CHARS_MAX, column_text
 
@@ -103,14 +104,26 @@ def settled(project: Project) -> Project:
 
 
 async def apply(
-    writer: Writer, turns: Sequence[Turn], names: Mapping[bytes, str], created: Mapping[bytes, int], *, shard: int
+    writer: Writer,
+    turns: Sequence[Turn],
+    names: Mapping[bytes, str],
+    created: Mapping[bytes, int],
+    recent: Recent[bytes, Project],
+    *,
+    shard: int,
 ) -> None:
-    """Fold turns, and what `fold` takes beside them, into the stored projects, within the writer's transaction."""
-    ids = {state.project_id for turn in turns for state in turn if state is not None}
-    known = await _load(writer, ids | created.keys(), shard)
+    """Fold turns, and what `fold` takes beside them, into the stored projects, within the writer's transaction.
+
+    `recent` are some projects as they are.
+    """
+    ids = {state.project_id for turn in turns for state in turn if state is not None} | created.keys()
+    known = {id_: recent[id_] for id_ in ids if id_ in recent}
+    known |= await _load(writer, ids - known.keys(), shard)
     folded = fold(known, turns, names, created)
     await writer.replace(projects, [(shard, *astuple(p)) for id_, p in folded.items() if p and p != known.get(id_)])
     await writer.delete(projects, [(shard, id_) for id_, p in folded.items() if p is None and id_ in known])
+    for id_, project in folded.items():
+        recent.note(id_, project)
 
 
 async def add(writer: Writer, counted: Mapping[bytes, Project], *, shard: int) -> None:
@@ -132,7 +145,9 @@ def merged(one: Project, other: Project) -> Project:
     )
 
 
-async def _load(writer: Writer, ids: Iterable[bytes], shard: int) -> dict[bytes, Project]:
+async def _load(writer: Writer, ids: Collection[bytes], shard: int) -> dict[bytes, Project]:
+    if not ids:
+        return {}
     rows = await writer.lookup(
         f"SELECT {_SELECTED} FROM k JOIN {writer.name_of(projects)} p ON p.shard = {shard} AND p.id = k.id",
         {"id": "bytea"},

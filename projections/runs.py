@@ -15,6 +15,7 @@ dug out of the outputs stand only while `extra` tells nothing, and go when other
 """
 
 import copy
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ from events.log import RecordedEvent
 from events.schema import metadata
 from projections import words
 from projections.extraction import Usage
+from projections.portions import WRITTEN, portions
 from projections.status import StatusRule, infer, langsmith_status
 from projections.words import DEFAULT_PROJECT_ID, Facts, Outputs, Words, words_of
 
@@ -367,9 +369,16 @@ def gives_project_name(state: RunState) -> bool:
     return bool(state.ranks >> _PROJECT_NAMED & 1)
 
 
-# --- loading ----------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 _SELECTED: Final = ", ".join(f"r.{name}" for name in COLUMNS)
+# Indexes stand on these. The others change with almost every write, and where nothing else does no index is touched but
+# those by the status of roots.
+_PLACING: Final = ("trace_id", "parent_run_id", "project_id", "start_time", "name")
+_BEING: Final = ("is_root", "is_placeholder", "is_trace_inferred")
+_UPDATED: Final = tuple(name for name in COLUMNS if name not in ("shard", "id", *_PLACING, *_BEING))
+_indexed: Final[Callable[[RunState], tuple[Any, ...]]] = operator.attrgetter(*_PLACING, *_BEING)
+_updating: Final[Callable[[RunState], tuple[Any, ...]]] = operator.attrgetter(*_UPDATED, "shard", "id")
 
 
 async def load(writer: Writer, ids: Sequence[bytes], *, shard: int) -> dict[bytes, RunState]:
@@ -380,3 +389,28 @@ async def load(writer: Writer, ids: Sequence[bytes], *, shard: int) -> dict[byte
         [(id_,) for id_ in ids],
     )
     return {state.id: state for state in map(RunState.from_row, rows)}
+
+
+async def store(writer: Writer, turns: Iterable[Turn]) -> None:
+    """Write the new rows of these turns, whose old ones are those that are stored, and delete those without a new one.
+
+    Within the writer's transaction. A turn from nothing to nothing is passed over.
+    """
+    inserted, replaced, updated, deleted = list[Row](), list[Row](), list[Row](), list[Row]()
+    for old, new in turns:
+        if new is None:
+            if old is not None:
+                deleted.append((old.shard, old.id))
+        elif old is None:
+            inserted.append(as_row(new))
+        elif _indexed(old) == _indexed(new):
+            updated.append(_updating(new))
+        else:
+            replaced.append(as_row(new))
+    await writer.delete(runs, deleted)
+    async for rows in portions(inserted, WRITTEN):
+        await writer.insert(runs, rows)
+    async for rows in portions(replaced, WRITTEN):
+        await writer.replace(runs, rows)
+    async for rows in portions(updated, WRITTEN):
+        await writer.update(runs, _UPDATED, rows)

@@ -30,6 +30,7 @@ from events.ids import format_id
 from events.schema import SHARD, metadata
 from projections import sketch
 from projections.projects import projects
+from projections.recent import Recent
 from projections.runs import RunState, Turn, runs
 
 HOUR_US: Final = 3_600_000_000
@@ -91,40 +92,50 @@ class Cell:
         return not any(self.sums)
 
 
-def fold(cells: Mapping[Key, Cell], turns: Iterable[Turn]) -> dict[Key, Cell]:
-    """The cells after the turns. `cells` holds the stored cells of all keys that `keys_of` gives for the turns."""
-    folded = {key: Cell(list(cell.sums), dict(cell.latencies)) for key, cell in cells.items()}
+def changes_of(turns: Iterable[Turn]) -> dict[Key, Cell]:
+    """What the turns change in each cell; totals apart, see `with_totals`."""
+    changes: dict[Key, Cell] = {}
     for old, new in turns:
         if old is not None:
-            count(folded, old, -1)
+            count(changes, old, -1)
         if new is not None:
-            count(folded, new, +1)
+            count(changes, new, +1)
+    return changes
+
+
+def with_totals(counted: Mapping[Key, Cell]) -> dict[Key, Cell]:
+    """What was counted into cells per hour, and the same in the cells without the hour."""
+    totals: dict[Key, Cell] = {}
+    for key, cell in counted.items():
+        total = totals.setdefault(key._replace(hour=TOTAL), Cell.empty())
+        total.sums = list(map(operator.add, total.sums, cell.sums))
+        total.latencies = sketch.merge([total.latencies, cell.latencies])
+    return {**counted, **totals}
+
+
+def fold(cells: Mapping[Key, Cell], changes: Mapping[Key, Cell]) -> dict[Key, Cell]:
+    """Those cells that something changes in, as they are then. `cells` holds the stored ones of these keys."""
+    folded: dict[Key, Cell] = {}
+    for key, change in changes.items():
+        if any(change.sums) or any(change.latencies.values()):
+            before = cells.get(key) or Cell.empty()
+            merged = sketch.merge([before.latencies, change.latencies])
+            latencies = {number: count for number, count in merged.items() if count}
+            folded[key] = Cell(list(map(operator.add, before.sums, change.sums)), latencies)
     return folded
 
 
-def keys_of(turns: Iterable[Turn]) -> set[Key]:
-    """Every cell that the turns count into or out of."""
-    return {key for turn in turns for state in turn if state is not None for key in _keys(state)}
-
-
-def _keys(state: RunState) -> tuple[Key, Key]:
-    place = (state.project_id, state.run_type, state.status)
-    return Key(state.shard, state.start_time // HOUR_US, *place), Key(state.shard, TOTAL, *place)
-
-
 def count(cells: dict[Key, Cell], state: RunState, sign: int) -> None:
-    """Count a run into its cells, or out of them with a `sign` of -1. Changes the cells."""
-    sums = _sums(state)
-    operation = operator.add if sign > 0 else operator.sub
-    for key in _keys(state):
-        cell = cells.get(key)
-        if cell is None:
-            cell = cells[key] = Cell.empty()
-        cell.sums = list(map(operation, cell.sums, sums))
-        # A latency may be counted out before it is counted in within one group, so signs are checked at the end.
-        if state.end_time is not None and not state.is_placeholder:
-            number = sketch.bucket(state.end_time - state.start_time)
-            cell.latencies[number] = cell.latencies.get(number, 0) + sign
+    """Count a run into the cell of its hour, or out of it with a `sign` of -1. Changes the cells."""
+    key = Key(state.shard, state.start_time // HOUR_US, state.project_id, state.run_type, state.status)
+    cell = cells.get(key)
+    if cell is None:
+        cell = cells[key] = Cell.empty()
+    cell.sums = list(map(operator.add if sign > 0 else operator.sub, cell.sums, _sums(state)))
+    # A latency may be counted out before it is counted in within one group, so signs are checked at the end.
+    if state.end_time is not None and not state.is_placeholder:
+        number = sketch.bucket(state.end_time - state.start_time)
+        cell.latencies[number] = cell.latencies.get(number, 0) + sign
 
 
 def _within_64_bits(value: int) -> int:
@@ -150,28 +161,34 @@ def _sums(state: RunState) -> tuple[int, ...]:
     )
 
 
-async def apply(writer: Writer, turns: list[Turn]) -> None:
-    """Fold the turns into the stored cells, within the writer's transaction."""
-    turns = [turn for turn in turns if turn[0] is not None or turn[1] is not None]
-    keys = sorted(keys_of(turns))
-    stored = await _load(writer, keys)
-    folded = fold(stored, turns)
-    await writer.replace(stats, [_row(key, cell) for key, cell in folded.items() if not cell.is_empty()])
+async def apply(writer: Writer, turns: Iterable[Turn], recent: Recent[Key, Cell]) -> None:
+    """Fold the turns into the stored cells, within the writer's transaction. `recent` are some cells as they are."""
+    changes = with_totals(changes_of(turns))
+    stored = await _known(writer, changes, recent)
+    folded = fold(stored, changes)
+    filled = {key: cell for key, cell in folded.items() if not cell.is_empty()}
+    await writer.replace(stats, [_row(key, cell) for key, cell in filled.items()])
     await writer.delete(stats, [key for key, cell in folded.items() if cell.is_empty() and key in stored])
+    for key in folded:
+        recent.note(key, filled.get(key))
 
 
 async def add(writer: Writer, counted: Mapping[Key, Cell]) -> None:
-    """Add what was counted elsewhere to the stored cells, within the writer's transaction."""
-    stored = await _load(writer, sorted(counted))
-    rows = []
-    for key, cell in counted.items():
-        there = stored.get(key, Cell.empty())
-        sums = [_within_64_bits(one + other) for one, other in zip(there.sums, cell.sums, strict=True)]
-        rows.append(_row(key, Cell(sums, sketch.merge([there.latencies, cell.latencies]))))
-    await writer.replace(stats, rows)
+    """Add what was counted elsewhere, by hour, to the stored cells, within the writer's transaction."""
+    changes = with_totals(counted)
+    stored = await _load(writer, sorted(changes))
+    folded = fold(stored, changes)
+    await writer.replace(stats, [_row(key, cell) for key, cell in folded.items()])
 
 
-async def _load(writer: Writer, keys: list[Key]) -> dict[Key, Cell]:
+async def _known(writer: Writer, keys: Iterable[Key], recent: Mapping[Key, Cell]) -> dict[Key, Cell]:
+    known = {key: recent[key] for key in keys if key in recent}
+    return known | await _load(writer, sorted(key for key in keys if key not in known))
+
+
+async def _load(writer: Writer, keys: Sequence[Key]) -> dict[Key, Cell]:
+    if not keys:
+        return {}
     columns = ", ".join(f"s.{name}" for name in COLUMNS)
     matches = " AND ".join(f"s.{name} = k.{name}" for name in Key._fields)
     kinds = ("smallint", "bigint", "bytea", "text", "text")
@@ -186,8 +203,7 @@ async def _load(writer: Writer, keys: list[Key]) -> dict[Key, Cell]:
 def _row(key: Key, cell: Cell) -> tuple[Any, ...]:
     if min(cell.sums[:3]) < 0:
         raise ValueError(f"the statistics of {key} would count below zero: {cell.sums}")
-    counted = {number: count for number, count in cell.latencies.items() if count}
-    return (*key, *map(_within_64_bits, cell.sums), sketch.pack(counted))
+    return (*key, *map(_within_64_bits, cell.sums), sketch.pack(cell.latencies))
 
 
 # --- queries ----------------------------------------------------------------------------------------------------------

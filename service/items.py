@@ -39,9 +39,10 @@ from events.kinds import (
 )
 from events.log import NewEvent, Refused, seal
 from events.upcasters import joined
+from projections import words
 from projections.essence import essence_of
 from projections.extraction import preview
-from projections.words import NAME_CHARS_MAX, column_text, project_id_of, read_id
+from projections.words import NAME_CHARS_MAX, column_text, project_id_of, read, read_id
 from service.multipart import Multipart, Part
 
 Item = NewEvent | Refused
@@ -49,6 +50,7 @@ POST: Final = "post"
 PATCH: Final = "patch"
 
 _RUN_EVENTS: Final[dict[str, type[RunPosted] | type[RunPatched]]] = {POST: RunPosted, PATCH: RunPatched}
+_RANKS: Final = {POST: words.POST, PATCH: words.PATCH}
 _LOOKED_AT: Final = frozenset(RunFields.__struct_fields__) - {"contents"}
 # Where a run stands and what it is called stays in the log however long it is: lists and trees are made of it.
 _NEVER_MOVED: Final = frozenset(
@@ -102,17 +104,15 @@ def _run_item(
         return Refused(source, f"{source}: {needed}, and {', '.join(missing)} is missing", raw)
     event = _RUN_EVENTS[operation]
     if len(raw) > field_bytes_max:
-        large = _offloaded_run(event, run_id, raw, field_bytes_max)
+        large = _offloaded_run(operation, run_id, raw, field_bytes_max)
         if large is not None:
             return large
     if len(memoryview(fields.contents)):
         fields = msgspec.structs.replace(fields, contents=Raw(b""))  # The name is ours, whoever sent it.
-    return seal(event.__name__, run_stream(run_id), raw, event(run_id, fields))
+    return seal(event.__name__, run_stream(run_id), raw, event(run_id, fields, read(fields, raw, _RANKS[operation])))
 
 
-def _offloaded_run(
-    event: type[RunPosted] | type[RunPatched], run_id: bytes, raw: bytes, field_bytes_max: int
-) -> NewEvent | None:
+def _offloaded_run(operation: str, run_id: bytes, raw: bytes, field_bytes_max: int) -> NewEvent | None:
     """The event of a run write whose large fields go whole to the content store; None when no field is large.
 
     In the log stays of each what the folds read in it, so status, usage and the like do not depend on its size.
@@ -132,11 +132,12 @@ def _offloaded_run(
     }
     essences = {name: essence for name, value in large.items() if (essence := essence_of(name, value)) is not None}
     payload = offload(members, moved, essences)
+    event, fields = _RUN_EVENTS[operation], run_fields(payload)
     return seal(
         event.__name__,
         run_stream(run_id),
         payload,
-        event(run_id, run_fields(payload)),
+        event(run_id, fields, read(fields, payload, _RANKS[operation])),
         codec=Codec.OFFLOADED,
         contents=tuple(contents.values()),
     )
