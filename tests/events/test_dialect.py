@@ -37,6 +37,15 @@ TABLE = Table(
     Column("name", Text, primary_key=True),
     Column("number", Integer, primary_key=True),
 )
+SIZED = Table(
+    "sized",
+    MetaData(),
+    Column("shard", SmallInteger, primary_key=True),
+    Column("id", Integer, primary_key=True),
+    Column("other", Text),
+    Column("value", Text),
+    Column("size", BigInteger),
+)
 NUMBERS = (0, 1, 2500)
 
 
@@ -132,6 +141,24 @@ async def test_one_statement_runs_for_many_rows(database_url: str, number: int) 
         assert await things(store) == {thing(number), *(thing(n, f"to {n}") for n in range(number))}
 
 
+@pytest.mark.parametrize("number", NUMBERS)
+async def test_named_columns_of_rows_are_updated_and_no_others(database_url: str, number: int) -> None:
+    def row(n: int, value: str | None, size: int) -> tuple[object, ...]:
+        return (0, n, "stays", value, size)
+
+    async with with_things(database_url) as store:
+        async with store.writer.transaction():
+            await store.writer.execute(
+                "CREATE TABLE sized (shard SMALLINT, id INTEGER, other TEXT, value TEXT, size BIGINT, "
+                "PRIMARY KEY (shard, id))"
+            )
+            await store.writer.insert(SIZED, [row(n, "old", 1) for n in range(number + 1)])
+            changes = [(None if n % 2 else f"new {n}", 2**40 + n, 0, n) for n in range(number)]
+            await store.writer.update(SIZED, ["value", "size"], [*changes, ("of none", 0, 0, number + 1)])
+        found = {tuple(each) for each in await store.writer.fetch("SELECT * FROM sized")}
+    assert found == {row(number, "old", 1), *(row(n, change[0], change[1]) for n, change in enumerate(changes))}
+
+
 async def test_of_several_rows_with_one_key_the_last_replaces(database_url: str) -> None:
     async with with_things(database_url) as store:
         async with store.writer.transaction():
@@ -153,6 +180,46 @@ async def test_a_transaction_reads_what_it_wrote(database_url: str) -> None:
         await store.writer.execute("UPDATE things SET value = ?1 WHERE number = ?2", "ours", 1)
         rows = await store.writer.fetch("SELECT value FROM things WHERE value = ?2 AND number = ?1", 1, "ours")
     assert [tuple(row) for row in rows] == [("ours",)]
+
+
+# --- what is kept in memory of rows -----------------------------------------------------------------------------------
+
+
+async def test_what_sqlite_rows_are_kept_stays_while_nobody_else_writes(sqlite_url: str) -> None:
+    async with with_things(sqlite_url) as store:
+        await in_transaction(store, store.writer.insert, TABLE, [thing(1)])
+        store.writer.kept["things"] = 1
+        async with store.engine.connect() as connection:
+            await connection.execute(select(func.count()).select_from(TABLE))
+        async with store.writer.transaction():
+            assert store.writer.kept == {"things": 1}
+
+
+async def test_what_is_kept_of_rows_goes_when_another_writes(database_url: str) -> None:
+    async with with_things(database_url) as store, opened(database_url) as other:
+        async with store.writer.transaction():
+            store.writer.kept["things"] = 1
+        await in_transaction(other, other.writer.insert, TABLE, [thing(1)])
+        async with store.writer.transaction():
+            assert store.writer.kept == {}
+
+
+async def test_what_is_kept_of_rows_goes_with_a_transaction_that_is_rolled_back(database_url: str) -> None:
+    async with with_things(database_url) as store:
+        with suppress(DataRefused):
+            async with store.writer.transaction():
+                store.writer.kept["things"] = 1
+                raise DataRefused("no")
+        assert store.writer.kept == {}
+
+
+async def test_what_is_kept_of_rows_goes_with_the_connection(database_url: str) -> None:
+    async with with_things(database_url) as store:
+        async with store.writer.transaction():
+            store.writer.kept["things"] = 1
+        await store.writer.close()
+        async with store.writer.transaction():
+            assert store.writer.kept == {}
 
 
 async def test_postgresql_learns_how_large_a_table_is_when_it_has_doubled(postgresql_url: str) -> None:

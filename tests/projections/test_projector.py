@@ -1,13 +1,17 @@
 """All read models together: odd input, and folding the log again."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import pytest
 
+from events import log
 from events.kinds import RunFields, RunPatched, RunPosted, decode
-from events.log import NewEvent, RecordedEvent
-from projections import record, stats, traces
+from events.log import NewEvent, RecordedEvent, Submission
+from projections import projector, record, stats, traces
 from projections.canonical import UNDUMPED
+from projections.portions import FOLDED, WRITTEN
 from projections.projector import PROJECTIONS, checkpoints
 from projections.traces import Filters
 from service.items import PATCH, POST, Item, feedback_patched, feedback_posted, multipart_items, project_created
@@ -15,6 +19,7 @@ from service.multipart import Multipart, Part
 from tests.projections.histories import joined
 from tests.projections.stores import (
     NOW,
+    ORIGIN,
     START,
     Store,
     flat,
@@ -194,3 +199,62 @@ async def test_the_log_folds_into_the_same_read_models_again(database_url: str, 
         await store.append(feedback_posted(b'{"key":"k"}', source="f"), project_created("made"))
         await refolded(await store.events(), other, [1, 7, 50])
         assert await other.dump() == await store.dump()
+
+
+# --- rows that are kept in memory, and giving way ---------------------------------------------------------------------
+
+
+async def test_writers_that_take_turns_leave_what_one_would(database_url: str, other_database_url: str) -> None:
+    writes = [
+        posted(1, session_name="one", inputs={"q": 1}),
+        patched(1, outputs={"a": 1}, end_time=START),
+        posted(2, parent_run_id=id_text(3), name="orphan"),
+        patched(1, error="boom", session_name="two"),
+        posted(3, session_name="two"),
+        patched(2, trace_id=id_text(1)),
+        patched(3, name="renamed"),
+    ]
+    async with opened(database_url) as one, opened(database_url) as other, opened(other_database_url) as alone:
+        for place, write in enumerate(writes):
+            await (one, other)[place % 3 == 1].append(write)
+            await alone.append(write)
+        assert await one.dump() == await alone.dump()
+
+
+async def test_what_a_group_folded_is_forgotten_when_it_is_rolled_back(
+    database_url: str, other_database_url: str
+) -> None:
+    async with opened(database_url) as store, opened(other_database_url) as other:
+        await store.append(posted(1, name="kept", outputs={"a": 1}))
+        told = await other.append(posted(1, name="kept", outputs={"a": 1}), patched(1, error="gone"), posted(2))
+        with suppress(ZeroDivisionError):
+            async with store.writer.transaction():
+                await projector.apply(store.writer, told.events[1:], rule="documented")
+                raise ZeroDivisionError
+        await store.append(patched(1, end_time=START))
+        states = await store.runs()
+        assert [(state.name, state.status) for state in states.values()] == [("kept", "completed")]
+        dump = await store.dump()
+        assert [row[-1] for row in dump["names"]] == [1]
+
+
+async def test_folding_a_request_of_thousands_of_runs_gives_way_to_others(database_url: str) -> None:
+    count = 10 * FOLDED
+    async with opened(database_url) as store:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with store.writer.transaction():
+            head = await log.lock_head(store.writer, fold_version=projector.fold_version("documented"))
+            items = [posted(number) for number in range(1, count + 1)]
+            appended = await log.append(store.writer, head, [Submission(ORIGIN, items)], now=NOW)
+            beside = asyncio.create_task(others())
+            await projector.apply(store.writer, appended.events, rule="documented")
+            beside.cancel()
+        # Folding, and then writing the rows.
+        assert turns >= count // FOLDED - 1 + count // WRITTEN - 1
