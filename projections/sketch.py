@@ -61,6 +61,16 @@ def merge(sketches: Iterable[Mapping[int, int]]) -> dict[int, int]:
     return merged
 
 
+def changed(counts: Mapping[int, int], changes: Mapping[int, int]) -> dict[int, int]:
+    """The sketch after changes of some buckets' counts, up or down. What then holds nothing is left out."""
+    after = dict(counts)
+    for number, change in changes.items():
+        count = after.pop(number, 0) + change
+        if count:
+            after[number] = count
+    return after
+
+
 def total(counts: Mapping[int, int]) -> int:
     """How many durations were counted."""
     return sum(counts.values())
@@ -91,18 +101,31 @@ def pack(counts: Mapping[int, int]) -> bytes:
     Both are variable-length integers of seven bits a byte, low bits first. Raises ValueError for a count
     below one.
     """
-    packed = bytearray()
+    pieces = []
     previous = 0
     for number in sorted(counts):
-        if counts[number] < 1 or number < 0:
-            raise ValueError(f"bucket {number} holds {counts[number]} durations")
-        for value in (number - previous, counts[number]):
-            while value > 0x7F:
-                packed.append(value & 0x7F | 0x80)
-                value >>= 7
-            packed.append(value)
+        count = counts[number]
+        if count < 1 or number < 0:
+            raise ValueError(f"bucket {number} holds {count} durations")
+        distance = number - previous
+        pieces.append(_VARINTS[distance] if distance < _TABLED else _varint(distance))
+        pieces.append(_VARINTS[count] if count < _TABLED else _varint(count))
         previous = number
+    return b"".join(pieces)
+
+
+def _varint(value: int) -> bytes:
+    packed = bytearray()
+    while value > 0x7F:
+        packed.append(value & 0x7F | 0x80)
+        value >>= 7
+    packed.append(value)
     return bytes(packed)
+
+
+# The sketch of a busy cell is packed with every group of events.
+_TABLED = 2048
+_VARINTS = [_varint(value) for value in range(_TABLED)]
 
 
 def unpack(packed: bytes) -> dict[int, int]:

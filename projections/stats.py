@@ -109,7 +109,7 @@ def with_totals(counted: Mapping[Key, Cell]) -> dict[Key, Cell]:
     for key, cell in counted.items():
         total = totals.setdefault(key._replace(hour=TOTAL), Cell.empty())
         total.sums = list(map(operator.add, total.sums, cell.sums))
-        total.latencies = sketch.merge([total.latencies, cell.latencies])
+        total.latencies = sketch.changed(total.latencies, cell.latencies)
     return {**counted, **totals}
 
 
@@ -119,9 +119,8 @@ def fold(cells: Mapping[Key, Cell], changes: Mapping[Key, Cell]) -> dict[Key, Ce
     for key, change in changes.items():
         if any(change.sums) or any(change.latencies.values()):
             before = cells.get(key) or Cell.empty()
-            merged = sketch.merge([before.latencies, change.latencies])
-            latencies = {number: count for number, count in merged.items() if count}
-            folded[key] = Cell(list(map(operator.add, before.sums, change.sums)), latencies)
+            sums = list(map(operator.add, before.sums, change.sums))
+            folded[key] = Cell(sums, sketch.changed(before.latencies, change.latencies))
     return folded
 
 

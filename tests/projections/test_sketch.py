@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.sketch import RELATIVE_ACCURACY, add, bucket, merge, midpoint, pack, quantile, total, unpack
+from projections.sketch import RELATIVE_ACCURACY, add, bucket, changed, merge, midpoint, pack, quantile, total, unpack
 
 durations = st.one_of(st.integers(-5, 200), st.integers(0, 10**7), st.integers(0, 2**62))
 quantiles = st.one_of(st.sampled_from([0.0, 0.5, 0.9, 0.95, 0.99, 1.0]), st.floats(0, 1))
@@ -54,6 +54,14 @@ def test_what_is_added_and_subtracted_again_leaves_no_trace(kept: list[int], pas
         add(counts, us, -1)
     assert counts == before
     assert total(counts) == len(kept)
+
+
+@given(st.lists(durations), st.lists(durations))
+def test_changes_up_and_down_again_leave_no_trace(kept: list[int], passing: list[int]) -> None:
+    before, ups = sketch_of(kept), sketch_of(passing)
+    downs = {number: -count for number, count in ups.items()}
+    assert changed(before, ups) == merge([before, ups])
+    assert changed(changed(before, ups), downs) == before == sketch_of(kept)
 
 
 def test_taking_away_more_than_was_counted_is_refused_and_changes_nothing() -> None:
