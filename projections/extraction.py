@@ -412,6 +412,8 @@ def _readable(raw: bytes, levels: int = _UNWRAPPED_LEVELS_MAX) -> str | None:
 
 
 def _said(members: Members) -> str | None:
+    if members.keys().isdisjoint(_SPEAKING):
+        return None
     for name, read in _SHAPES:
         text = read(members[name]) if name in members else None
         if text:
@@ -499,6 +501,9 @@ _SHAPES: tuple[tuple[str, Callable[[bytes], str | None]], ...] = (
     ("choices", _said_in_choices),
     ("output", _said_in_conversation),
 )
+
+
+_SPEAKING = frozenset({*(name for name, _ in _SHAPES), "content", "lc", "model"})
 
 
 def _compact(raw: bytes, chars_max: int) -> str:

@@ -31,9 +31,18 @@ Left = tuple[bytes, bytes]
 
 def left(old: RunState | None, new: RunState | None) -> set[Left]:
     """The places that a run leaves from one state to the next; None before it was told of, and when it is gone."""
-    if old is None or old.is_placeholder or (new is not None and _place(old) == _place(new)):
+    if old is None or old.is_placeholder or (new is not None and stays(old, new)):
         return set()
     return {(place_id, old.id) for place_id in _places(old) - _places(new)}
+
+
+def stays(old: RunState, new: RunState) -> bool:
+    """Whether a run is where it was."""
+    return (
+        old.trace_id == new.trace_id
+        and old.parent_run_id == new.parent_run_id
+        and old.is_trace_inferred == new.is_trace_inferred
+    )
 
 
 def said(state: RunState) -> tuple[bytes | None, bytes | None]:
@@ -59,10 +68,6 @@ async def once_at(connection: AsyncConnection, place_ids: Sequence[bytes], *, sh
         former_places.c.shard == shard, former_places.c.place_id.in_(place_ids)
     )
     return {bytes(id_) for id_ in (await connection.execute(query)).scalars()}
-
-
-def _place(state: RunState) -> tuple[bytes | None, bytes, int]:
-    return state.parent_run_id, state.trace_id, state.is_trace_inferred
 
 
 def _places(state: RunState | None) -> set[bytes]:

@@ -223,7 +223,7 @@ class _Folding:
         state = change.after.get(run_id) or change.before.get(run_id)
         told = self._heard(event)
         change.after[run_id] = folded = runs.fold(state, event, shard=change.shard, rule=self.rule, told=told)
-        if state is not None:
+        if state is not None and not places.stays(state, folded):
             self.former |= places.left(state, folded)
 
     def go_back(self, run_id: bytes, left: _Reverted, first: int) -> None:

@@ -300,12 +300,16 @@ def _take_outputs(state: RunState, told: Outputs, position: int) -> None:
 
 
 def _take_facts(state: RunState, facts: Facts, rank: int) -> None:
-    for precedence, thread in enumerate((facts.thread_id, facts.conversation_id, facts.session_id), 1):
-        if thread is not None and _fact_wins(state, _THREAD, precedence, rank):
-            state.thread_id = thread
-    for precedence, model in enumerate((facts.invocation_model, facts.ls_model_name), 1):
-        if model is not None and _fact_wins(state, _MODEL, precedence, rank):
-            state.model = model
+    if facts.thread_id is not None and _fact_wins(state, _THREAD, 1, rank):
+        state.thread_id = facts.thread_id
+    if facts.conversation_id is not None and _fact_wins(state, _THREAD, 2, rank):
+        state.thread_id = facts.conversation_id
+    if facts.session_id is not None and _fact_wins(state, _THREAD, 3, rank):
+        state.thread_id = facts.session_id
+    if facts.invocation_model is not None and _fact_wins(state, _MODEL, 1, rank):
+        state.model = facts.invocation_model
+    if facts.ls_model_name is not None and _fact_wins(state, _MODEL, 2, rank):
+        state.model = facts.ls_model_name
     if facts.ls_provider is not None and _wins(state, _PROVIDER, rank):
         state.provider = facts.ls_provider
     if facts.usage is not None and _fact_wins(state, _USAGE, 1, rank):

@@ -7,7 +7,7 @@ import itertools
 import pstats
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import click
@@ -25,6 +25,7 @@ from projections.words import words_of
 from tests.benchmarks.load import ORDERS, Order, Workload
 from tests.benchmarks.throughput import SYSTEMS, System, place_of
 from tests.benchmarks.traffic import Item
+from tests.benchmarks.watch import Watch
 
 _EVENTS_PER_REQUEST: Final = 100
 _NOW_US: Final = 1_767_225_600_000_000
@@ -48,7 +49,7 @@ def main(runs: int, order: Order, connections: int, database: System, repeat: in
     with place_of(database) as place:
         for _ in range(repeat):
             url = place.databases.migrated()
-            click.echo(asyncio.run(_measure(url, groups, profiler)).per_run(runs))
+            click.echo(asyncio.run(_measure(url, groups, place.pids, profiler)).per_run(runs))
             place.databases.drop(url)
     if profiler is not None:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(50)
@@ -56,35 +57,44 @@ def main(runs: int, order: Order, connections: int, database: System, repeat: in
 
 @dataclass(slots=True)
 class _Spent:
-    """Seconds of processor time."""
+    """Seconds of processor time; `database` is what the processes of a database server used beside."""
 
     read: float = 0.0
     append: float = 0.0
     apply: float = 0.0
     commit: float = 0.0
+    database: float = 0.0
 
     def per_run(self, runs: int) -> str:
         """The same in microseconds for each run."""
-        steps = {name: _US_PER_SECOND * getattr(self, name) / runs for name in ("read", "append", "apply", "commit")}
+        steps = {name: _US_PER_SECOND * seconds / runs for name, seconds in asdict(self).items() if seconds}
         return ", ".join(f"{name} {us:.1f} µs/run" for name, us in steps.items())
 
 
-async def _measure(url: str, groups: Sequence[Sequence[NewEvent]], profiler: cProfile.Profile | None) -> _Spent:
+async def _measure(
+    url: str, groups: Sequence[Sequence[NewEvent]], pids: Sequence[int], profiler: cProfile.Profile | None
+) -> _Spent:
     writer = open_writer(url)
     spent = _Spent()
     try:
-        for sealed in groups:
-            begun = time.process_time()
-            group = [_read(event) for event in sealed]
-            spent.read += time.process_time() - begun
-            begun = time.process_time()
-            appending = spent.append + spent.apply
-            async with writer.transaction():
-                await _take(writer, group, spent, profiler)
-            spent.commit += time.process_time() - begun - (spent.append + spent.apply - appending)
+        with Watch(pids) as used:
+            for group in groups:
+                await _commit(writer, group, spent, profiler)
     finally:
         await writer.close()
+    spent.database = used.cpu_seconds
     return spent
+
+
+async def _commit(writer: Writer, sealed: Sequence[NewEvent], spent: _Spent, profiler: cProfile.Profile | None) -> None:
+    begun = time.process_time()
+    group = [_read(event) for event in sealed]
+    spent.read += time.process_time() - begun
+    begun = time.process_time()
+    before = spent.append + spent.apply
+    async with writer.transaction():
+        await _take(writer, group, spent, profiler)
+    spent.commit += time.process_time() - begun - (spent.append + spent.apply - before)
 
 
 async def _take(writer: Writer, group: Sequence[NewEvent], spent: _Spent, profiler: cProfile.Profile | None) -> None:
