@@ -83,7 +83,7 @@ def usage_of_outputs(outputs_raw: bytes) -> Usage | None:
     `llm_output.token_usage`; `usage` as OpenAI's APIs give it.
     """
     outputs = _members_again(outputs_raw)
-    if outputs.keys().isdisjoint(_TELL_USAGE):
+    if outputs.keys().isdisjoint(_TELL_USAGE) or (b"usage" not in outputs_raw and b"Usage" not in outputs_raw):
         return None
     return (
         _usage(_members(outputs.get("usage_metadata", b"")))
@@ -97,7 +97,7 @@ def usage_of_outputs(outputs_raw: bytes) -> Usage | None:
 def model_of_outputs(outputs_raw: bytes) -> str | None:
     """The model that answered: named by one of LangChain's generations, else by the outputs."""
     outputs = _members_again(outputs_raw)
-    if outputs.keys().isdisjoint(_TELL_MODEL):
+    if outputs.keys().isdisjoint(_TELL_MODEL) or b'"model' not in outputs_raw:
         return None
     for raw in _generated(outputs, "response_metadata"):
         model = _model(_members(raw))

@@ -5,6 +5,7 @@ Reading is the costly part of folding, and needs nothing but the write itself: i
 """
 
 import uuid
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -109,21 +110,13 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
     """What a run write says. `payload` is the JSON that the fields are from."""
     try:
         written = _decode(payload)
+        empty = TAGS if written.tags == [] else 0
     except REFUSALS:
         written, empty = _read_oddly(fields), _empty_texts(fields)
-    else:
-        empty = TAGS if written.tags == [] else 0
     moved = offloaded(fields.contents)
-    inputs, outputs, events = written.inputs, written.outputs, written.events
-    if "inputs" not in moved and is_empty(inputs):
-        empty |= INPUTS
-    if "outputs" not in moved and is_empty(outputs):
-        empty |= OUTPUTS
-    if is_empty(events):
-        empty |= EVENTS
     return Words(
         rank=rank,
-        empty=empty,
+        empty=empty | _empty_values(written, moved),
         name=_cut(written.name, NAME_CHARS_MAX),
         run_type=_cut(written.run_type, RUN_TYPE_CHARS_MAX),
         error=_cut(written.error, ERROR_CHARS_MAX),
@@ -136,10 +129,10 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
         reference_example_id=_id(written.reference_example_id),
         project=_project(written),
         dotted_order=None if written.dotted_order is None else dotted_order_places(written.dotted_order),
-        inputs=_inputs(inputs, moved.get("inputs")),
-        outputs=_outputs(outputs, moved.get("outputs")),
-        says_events=said(events),
-        first_token_time=first_token_time(bytes(events)),
+        inputs=_inputs(written.inputs, moved.get("inputs")),
+        outputs=_outputs(written.outputs, moved.get("outputs")),
+        says_events=said(written.events),
+        first_token_time=first_token_time(bytes(written.events)),
         facts=_facts(written.extra) if said(written.extra) else None,
     )
 
@@ -198,6 +191,16 @@ def _empty_texts(fields: RunFields) -> int:
     """Which of the fields that should be texts, or a list of them, are empty objects or arrays."""
     raws = {NAME: fields.name, RUN_TYPE: fields.run_type, ERROR: fields.error, STATUS: fields.status, TAGS: fields.tags}
     return sum(field for field, raw in raws.items() if is_empty(raw))
+
+
+def _empty_values(written: _Written, moved: Mapping[str, Offloaded]) -> int:
+    """Which of the fields that may hold anything are empty objects or arrays. What was moved is large."""
+    empty = EVENTS if is_empty(written.events) else 0
+    if is_empty(written.inputs) and "inputs" not in moved:
+        empty |= INPUTS
+    if is_empty(written.outputs) and "outputs" not in moved:
+        empty |= OUTPUTS
+    return empty
 
 
 def _inputs(raw: Raw, place: Offloaded | None) -> str | None:
