@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import cache
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from service.settings import Settings
@@ -30,6 +31,9 @@ def pytest_configure() -> None:
     And let a session that is told to end, by `timeout` or by continuous integration, stop its servers first.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A machine that has other work to do is no reason to fail.
+    hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+    hypothesis.settings.load_profile("untimed")
     settings = {name.upper() for name in Settings.model_fields}
     for name in list(os.environ):
         if name.upper() in settings or name.startswith(FOREIGN_PREFIXES):

@@ -18,7 +18,7 @@ histories = st.lists(
 )
 placings = st.lists(placing_writes(numbers), min_size=2, max_size=12)
 sizes = st.lists(st.integers(1, 5), max_size=10)
-stored = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+stored = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def batches(history: Sequence[Write], sizes: Sequence[int]) -> Iterator[Sequence[Write]]:

@@ -29,7 +29,7 @@ from tests.test_migrations import differences as schema_differences
 from tests.test_migrations import everything_made, within
 
 DRY_RUN = Order(projections=EVERYTHING.projections, is_dry_run=True)
-stored = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+stored = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 ROOT, CHILD, LEAF, ALONE, ORPHAN, LOST = range(1, 7)
 
