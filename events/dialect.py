@@ -36,12 +36,16 @@ _WRITES: Final = "agent_spy_writes"
 _MIGRATION_LOCK: Final = 0x41_67_65_6E_74_53_70_79  # "AgentSpy"
 
 _SQLITE_PRAGMAS: Final = (
+    # For files that are new. An event takes 1 to 2 KB: of 4,096 bytes a quarter stayed empty, and files were 17 % larger.
+    "PRAGMA page_size=8192",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA secure_delete=ON",  # erased bytes must not stay in the file
-    "PRAGMA cache_size=-32768",  # 32 MB
     "PRAGMA temp_store=MEMORY",
 )
+# What a connection keeps of the file for itself, in KiB. There is one that writes, and a pool of those that read.
+_WRITER_CACHE: Final = "PRAGMA cache_size=-32768"
+_READER_CACHE: Final = "PRAGMA cache_size=-4096"
 
 
 def is_sqlite(url: str | URL) -> bool:
@@ -59,7 +63,7 @@ def open_engine(url: str, *, pool_size: int = 20, echo: bool = False) -> AsyncEn
     def prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in _SQLITE_PRAGMAS:
+        for pragma in (*_SQLITE_PRAGMAS, _READER_CACHE):
             cursor.execute(pragma)
         cursor.close()
 
@@ -249,7 +253,7 @@ class SqliteWriter(Writer):
         if self._connection is None:
             connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
-                for pragma in _SQLITE_PRAGMAS:
+                for pragma in (*_SQLITE_PRAGMAS, _WRITER_CACHE):
                     connection.execute(pragma)
                 if not self._is_durable:
                     connection.execute("PRAGMA synchronous=NORMAL")

@@ -61,7 +61,7 @@ def key_of(row: Sequence[Any]) -> tuple[object, ...]:
 
 
 async def test_sqlite_writes_to_disk_before_it_says_so_and_wipes_what_is_deleted(sqlite_url: str) -> None:
-    pragmas = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
+    pragmas = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "page_size": 8192}
     async with opened(sqlite_url) as store:
         by_writer = {name: (await store.writer.fetch(f"PRAGMA {name}"))[0][0] for name in pragmas}
         async with store.engine.connect() as connection:
