@@ -11,6 +11,7 @@ is in quarantine have chains of their own, made likewise.
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -29,16 +30,12 @@ def event_id(kind: str, stream: bytes, payload: bytes, *, after_version: int = 0
 
     A command that repeats an earlier one of its stream names the version it came after, so that it is a new event.
     """
-    digest = sha256(b"".join((_VERSION(after_version), _sized(kind.encode()), _sized(stream))))
-    digest.update(payload)
-    return digest.digest()[:16]
+    return sha256(b"".join((_VERSION(after_version), _sized_kind(kind), _sized(stream), payload))).digest()[:16]
 
 
 def payload_hash(salt: bytes, stored: bytes) -> bytes:
     """The salted hash that the chain covers in place of the payload."""
-    digest = sha256(salt)
-    digest.update(stored)
-    return digest.digest()
+    return sha256(salt + stored).digest()
 
 
 def event_leaf(
@@ -58,7 +55,7 @@ def event_leaf(
 ) -> bytes:
     """The hash of one event's columns. `hashed` is its payload_hash."""
     numbers = _EVENT_NUMBERS(shard, position, version, recorded_at, receipt_id, schema_version, codec, payload_size)
-    return sha256(b"".join((numbers, _sized(stream), _sized(kind.encode()), hashed, receipt_leaf))).digest()
+    return sha256(b"".join((numbers, _sized(stream), _sized_kind(kind), hashed, receipt_leaf))).digest()
 
 
 def receipt_leaf(
@@ -134,3 +131,8 @@ def link(previous: bytes, leaf: bytes) -> bytes:
 
 def _sized(part: bytes) -> bytes:
     return len(part).to_bytes(4, "big") + part
+
+
+@lru_cache(maxsize=64)
+def _sized_kind(kind: str) -> bytes:
+    return _sized(kind.encode())

@@ -51,7 +51,8 @@ _KEYS: Final = (
 )
 DICTIONARY: Final = "".join(f'"{key}":' for key in _KEYS.split(" ")).encode() + b'"},{"],":["}],":[{"}},"'
 
-_ZSTD_BIT: Final = int(Codec.ZSTD)  # Members of an enumeration take a microsecond to compare.
+_ZSTD_BIT: Final = int(Codec.ZSTD)  # Members of an enumeration take a microsecond to compare or combine.
+_AS_IT_CAME: Final = int(Codec.JSON)
 _ZSTD_LEVEL: Final = 1
 _WORTH_COMPRESSING_BYTES: Final = 64
 
@@ -70,12 +71,12 @@ class _Contexts(threading.local):
 _contexts = _Contexts()
 
 
-def pack(payload: bytes, codec: Codec = Codec.JSON) -> tuple[Codec, bytes]:
-    """The codec and the bytes to store for a payload."""
+def pack(payload: bytes, codec: int = _AS_IT_CAME) -> tuple[int, bytes]:
+    """The number of the codec and the bytes to store for a payload."""
     if len(payload) >= _WORTH_COMPRESSING_BYTES:
         packed = _contexts.compress(payload)
         if len(packed) < len(payload):
-            return codec | Codec.ZSTD, packed
+            return codec | _ZSTD_BIT, packed
     return codec, payload
 
 

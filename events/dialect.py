@@ -36,7 +36,7 @@ _WRITES: Final = "agent_spy_writes"
 _MIGRATION_LOCK: Final = 0x41_67_65_6E_74_53_70_79  # "AgentSpy"
 
 _SQLITE_PRAGMAS: Final = (
-    # For files that are new. An event takes 1 to 2 KB: of 4,096 bytes a quarter stayed empty, and files were 17 % larger.
+    # For files that are new. Events take 1 to 2 KB: of 4,096 bytes a quarter stayed empty, and files were 17 % larger.
     "PRAGMA page_size=8192",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",

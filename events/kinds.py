@@ -52,7 +52,8 @@ class RunFields(msgspec.Struct, frozen=True, gc=False):
 
 CONTENTS_MEMBER: Final = "agent-spy:contents"
 _RUN_FIELD_OF: Final = {field.encode_name: field.name for field in msgspec.structs.fields(RunFields)}
-_decode_run_fields = msgspec.json.Decoder(RunFields).decode
+decode_run_fields: Final = msgspec.json.Decoder(RunFields).decode
+"""Decode a run write from strict JSON. Raises `msgspec.DecodeError` or `RecursionError` where it is not."""
 
 
 def said(raw: Raw | bytes) -> bool:
@@ -65,7 +66,7 @@ def said(raw: Raw | bytes) -> bool:
 def run_fields(payload: bytes) -> RunFields:
     """Decode a run write from its JSON. Raises `NotJSON` when it is no JSON object."""
     try:
-        return _decode_run_fields(payload)
+        return decode_run_fields(payload)
     except (msgspec.DecodeError, RecursionError):
         members = split_object(payload)
         return RunFields(**{_RUN_FIELD_OF[k]: Raw(v) for k, v in members.items() if k in _RUN_FIELD_OF})

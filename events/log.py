@@ -32,8 +32,7 @@ _REASON_CHARS_MAX: Final = 1000
 _OFFLOADED_BIT: Final = int(Codec.OFFLOADED)  # Members of an enumeration take a microsecond to compare.
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event on its way into the log, sealed: hashed, compressed and salted, but without a place yet."""
 
     stream: bytes
@@ -117,20 +116,11 @@ def seal(
     salt: bytes | None = None,
 ) -> NewEvent:
     """Hash, compress and salt a payload. The costly part of an append, and it needs no lock."""
-    packing, stored = pack(payload, codec)
+    packing, stored = pack(payload, int(codec))
     salt = os.urandom(chain.SALT_BYTES) if salt is None else salt
-    return NewEvent(
-        stream=stream,
-        kind=kind,
-        body=body,
-        payload=payload,
-        codec=int(packing),
-        stored=stored,
-        salt=salt,
-        hashed=chain.payload_hash(salt, stored),
-        event_id=chain.event_id(kind, stream, payload),
-        contents=contents,
-    )
+    hashed = chain.payload_hash(salt, stored)
+    event_id = chain.event_id(kind, stream, payload)
+    return NewEvent(stream, kind, body, payload, packing, stored, salt, hashed, event_id, contents)
 
 
 async def lock_head(writer: Writer, *, fold_version: str | None, shard: int = SHARD) -> Head:
@@ -292,10 +282,10 @@ class _Placing:
         event_id = self._id_unless_duplicate(item)
         if event_id is None:
             return None
+        version = self._versions[item.stream] = self._versions[item.stream] + 1
+        self._known[item.stream, event_id] = version
         self._latest[item.stream] = event_id
-        self._versions[item.stream] += 1
-        self._known[item.stream, event_id] = self._versions[item.stream]
-        return _Placed(item, event_id, self._versions[item.stream])
+        return _Placed(item, event_id, version)
 
     def _id_unless_duplicate(self, item: NewEvent) -> bytes | None:
         is_known = (item.stream, item.event_id) in self._known
@@ -401,7 +391,7 @@ class _Placing:
         self._quarantine_rows.append(
             (
                 *(self._shard, self._quarantine_id, self._receipt_id, self._now, source, reason),
-                *(int(codec), len(item.raw), salt, hashed, self._quarantine_chain, raw),
+                *(codec, len(item.raw), salt, hashed, self._quarantine_chain, raw),
                 *(None, None, None),
             )
         )
@@ -436,8 +426,7 @@ class _Placing:
         await writer.replace(content_holders, [(self._shard, *holder) for holder in sorted(self._holders)])
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     item: NewEvent
     event_id: bytes
     version: int
@@ -656,7 +645,7 @@ def _as_sealed(body: Event, codec: int) -> Event:
     """The event without what a client may have sent under our own name: only the codec says that it is ours."""
     match body:
         case RunPosted(fields=fields) | RunPatched(fields=fields) if not codec & _OFFLOADED_BIT:
-            if len(memoryview(fields.contents)):
+            if fields.contents != UNSAID:
                 return msgspec.structs.replace(body, fields=msgspec.structs.replace(fields, contents=UNSAID))
     return body
 

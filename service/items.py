@@ -21,6 +21,7 @@ from events.ids import parse_id
 from events.jsontext import NotJSON, loads, quoted, split_array, split_object
 from events.kinds import (
     CONTENTS_MEMBER,
+    UNSAID,
     AttachmentStored,
     FeedbackDeleted,
     FeedbackPatched,
@@ -30,6 +31,7 @@ from events.kinds import (
     RunPatched,
     RunPosted,
     attachment_payload,
+    decode_run_fields,
     feedback_stream,
     project_payload,
     project_stream,
@@ -59,6 +61,9 @@ _NEVER_MOVED: Final = frozenset(
         *("session_name", "session_id", "project_name", "reference_example_id"),
     }
 )
+# How a field begins that comes after others in a JSON object.
+_NAMED: Final = {name: f',"{name}":'.encode() for name in _LOOKED_AT}
+_SPACE: Final = frozenset({b" ", b"\t", b"\n", b"\r"})
 _NEEDED: Final = ("name", "run_type", "start_time")
 _DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 _FEEDBACK_IDS: Final = uuid.UUID("0f4f5d0e-53c0-5a4c-9a4e-0a8f3f6f7d55")
@@ -98,7 +103,7 @@ def _run_item(
 ) -> Item:
     if run_id is None:
         return Refused(source, f"{source} has no id that is a UUID", raw)
-    missing = [name for name in _NEEDED if operation == POST and not said(getattr(fields, name))]
+    missing = [name for name in _NEEDED if not said(getattr(fields, name))] if operation == POST else ()
     if missing:
         needed = "a post needs name, run_type and start_time"
         return Refused(source, f"{source}: {needed}, and {', '.join(missing)} is missing", raw)
@@ -107,8 +112,8 @@ def _run_item(
         large = _offloaded_run(operation, run_id, raw, field_bytes_max)
         if large is not None:
             return large
-    if len(memoryview(fields.contents)):
-        fields = msgspec.structs.replace(fields, contents=Raw(b""))  # The name is ours, whoever sent it.
+    if fields.contents is not UNSAID:
+        fields = msgspec.structs.replace(fields, contents=UNSAID)  # The name is ours, whoever sent it.
     return seal(event.__name__, run_stream(run_id), raw, event(run_id, fields, read(fields, raw, _RANKS[operation])))
 
 
@@ -247,6 +252,8 @@ class _RunParts:
     operation: str
     run_id: bytes
     source: str
+    # What the names of the parts of its fields begin with.
+    prefix: str
     main: bytes | None = None
     fields: dict[str, bytes] = field(default_factory=dict)
 
@@ -255,10 +262,14 @@ def multipart_items(multipart: Multipart, *, field_bytes_max: int) -> list[Item]
     """The items of a body in parts, in the order in which they begin. Parts: langsmith-wire.md §3.2."""
     gathered: list[_RunParts | Item] = []
     open_runs: dict[tuple[str, bytes], _RunParts] = {}
+    run: _RunParts | None = None  # whose part came last: the next one is most likely another of its fields
     for part in multipart.parts:
+        if run is not None and part.name.startswith(run.prefix) and len(part.name) > len(run.prefix):
+            run.fields[part.name[len(run.prefix) :]] = part.data
+            continue
         kind, _, rest = part.name.partition(".")
         if kind in _RUN_EVENTS:
-            _gather_run_part(kind, rest, part, gathered, open_runs)
+            run = _gather_run_part(kind, rest, part, gathered, open_runs) or run
         elif kind == "attachment":
             gathered.append(_attachment_part(rest, part))
         elif kind == "feedback":
@@ -276,21 +287,23 @@ def _gather_run_part(
     part: Part,
     gathered: list[_RunParts | Item],
     open_runs: dict[tuple[str, bytes], _RunParts],
-) -> None:
+) -> _RunParts | None:
+    """The run write that the part belongs to; None when its name holds no id."""
     id_text, _, name = rest.partition(".")
     run_id = parse_id(id_text)
     if run_id is None:
         gathered.append(Refused(part.name, f"{part.name}: {id_text!r} is not a UUID", part.data))
-        return
+        return None
     run = open_runs.get((operation, run_id))
     if run is None or (not name and run.main is not None):
-        run = _RunParts(operation, run_id, f"{operation}.{id_text}")
+        run = _RunParts(operation, run_id, f"{operation}.{id_text}", f"{operation}.{id_text}.")
         open_runs[operation, run_id] = run
         gathered.append(run)
     if name:
         run.fields[name] = part.data
     else:
         run.main = part.data
+    return run
 
 
 def _attachment_part(rest: str, part: Part) -> Item:
@@ -311,6 +324,39 @@ def _item(entry: _RunParts | Item, field_bytes_max: int) -> Item:
 
 
 def _run_of_parts(run: _RunParts, field_bytes_max: int) -> Item:
+    payload = _put_together(run)
+    fields = None if payload is None else _decoded_whole(payload, run.fields)
+    if payload is None or fields is None:
+        return _unusual_run_of_parts(run, field_bytes_max)
+    return _run_item(run.operation, payload, fields, run.run_id, run.source, field_bytes_max)
+
+
+def _put_together(run: _RunParts) -> bytes | None:
+    """What `_assembled` makes of usual parts, none of which was looked at yet; None when they are not usual."""
+    main = run.main
+    if main is None or main[:2] != b'{"' or main[-1:] != b"}" or main[-2:-1] in _SPACE:
+        return None
+    if not run.fields:
+        return main
+    try:
+        return b"".join((main[:-1], *(_NAMED[name] + raw for name, raw in run.fields.items()), b"}"))
+    except KeyError:
+        return None
+
+
+def _decoded_whole(payload: bytes, parts: Mapping[str, bytes]) -> RunFields | None:
+    """The fields of a payload that was put together, when it is JSON in which every part is the value of its name.
+
+    Only then was each of them one JSON value: `1,"name":2` in a part, say, would have added a member.
+    """
+    try:
+        fields = decode_run_fields(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return fields if all(getattr(fields, name) == Raw(raw) for name, raw in parts.items()) else None
+
+
+def _unusual_run_of_parts(run: _RunParts, field_bytes_max: int) -> Item:
     sent = b"{}" if run.main is None else run.main
     main = sent.strip()
     try:

@@ -9,14 +9,16 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# The headers that SDKs write, to the letter; any others take the long way.
+# The headers that SDKs write, to the letter; any others take the long way. Python says how long the data is in the
+# second group, JS in the first.
 _USUAL_HEADERS = re.compile(
     rb'Content-Disposition: form-data; name="([^"\\\r\n]*+)"\r\n'
-    rb"Content-Type: (application/json|[^;\s]++)(?:; length=\d++)?+\r\n"
-    rb"(?:Content-Length: \d++\r\n)?+\r\n"
+    rb"Content-Type: (application/json|[^;\s]++)(?:; length=(\d{1,18}+))?+\r\n"
+    rb"(?:Content-Length: (\d{1,18}+)\r\n)?+\r\n"
 )
 _HEADERS_BYTES_MAX = 16 * 1024
 
+_JSON_TYPE = "application/json"
 _CRLF = b"\r\n"
 # The rest of a line that is a boundary: whether it is the closing one, and how the line ends.
 _BOUNDARY_LINE = re.compile(rb"(--)?[ \t]*(\r?\n|\Z)")
@@ -88,25 +90,33 @@ def split(body: bytes, boundary: bytes) -> Multipart:
         return Multipart(parts, body)
     line_break = line[2] or _CRLF
     delimiter = line_break + b"--" + boundary
+    usual_end = delimiter + _CRLF
     closing, start = line[1], line.end()
     while not closing:
-        # The line break before a boundary belongs to it: before that of an empty part it ends the last
-        # boundary's line.
-        end = body.find(delimiter, start - len(line_break))
-        following = end + len(delimiter) + len(_CRLF)
-        if end < 0 or not body.startswith(_CRLF, following - len(_CRLF)):
-            end, line = _next_boundary_line(body, delimiter, end)
+        usual = _USUAL_HEADERS.match(body, start)
+        end = -1
+        if usual is not None:
+            name, content_type, length, content_length = usual.groups()
+            begin = usual.end()
+            end = begin + int(length or content_length or 0)
+        following = end + len(usual_end)
+        if end < 0 or not body.startswith(usual_end, end):  # Without a true length the data has to be searched.
+            # The line break before a boundary belongs to it: before that of an empty part it ends the last
+            # boundary's line.
+            end, line = _next_boundary_line(body, delimiter, start - len(line_break))
             if line is None:
                 return Multipart(parts, body[start:])
             closing, following = line[1], line.end()
-        usual = _USUAL_HEADERS.match(body, start)
         if usual is not None:
-            name, content_type = usual[1].decode(errors="replace"), usual[2].decode(errors="replace")
-            parts.append(Part(name, content_type, None, body[usual.end() : end]))
+            parts.append(Part(name.decode("utf-8", "replace"), _text_of(content_type), None, body[begin:end]))
         else:
             parts.append(_unusual_part(body[start:end]))
         start = following
     return Multipart(parts, None)
+
+
+def _text_of(content_type: bytes) -> str:
+    return _JSON_TYPE if content_type == b"application/json" else content_type.decode("utf-8", "replace")
 
 
 def _first_boundary_line(body: bytes, dashed: bytes) -> re.Match[bytes] | None:
@@ -120,11 +130,9 @@ def _first_boundary_line(body: bytes, dashed: bytes) -> re.Match[bytes] | None:
     return None
 
 
-def _next_boundary_line(body: bytes, delimiter: bytes, end: int) -> tuple[int, re.Match[bytes] | None]:
-    """Where the data before the next boundary ends, and the rest of that boundary's line.
-
-    end is where delimiter stands for the first time, or -1.
-    """
+def _next_boundary_line(body: bytes, delimiter: bytes, start: int) -> tuple[int, re.Match[bytes] | None]:
+    """Where the data before the next boundary from `start` on ends, and the rest of that boundary's line."""
+    end = body.find(delimiter, start)
     while end >= 0:
         rest = _BOUNDARY_LINE.match(body, end + len(delimiter))
         if rest is not None:

@@ -156,6 +156,35 @@ def test_a_part_that_is_no_json_is_kept_byte_for_byte() -> None:
         assert text is None or text.encode() == data
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"error": b'1,"name":"added"'},
+        {"error": b'1,"error":2'},
+        {"error": b'1,"outputs":2', "outputs": b"3"},
+        {"inputs": b'{"a":1', "outputs": b"2}"},
+        {"inputs": b"[1", "outputs": b"2]"},
+        {"inputs": b'"a', "outputs": b'b"'},
+    ],
+)
+def test_parts_that_are_json_only_where_they_are_put_are_kept_as_text(parts: dict[str, bytes]) -> None:
+    id_ = new_id()
+    (item,) = parts_of((f"patch.{id_}", b'{"a":1}'), *((f"patch.{id_}.{name}", raw) for name, raw in parts.items()))
+    assert isinstance(item, NewEvent)
+    members = orjson.loads(item.payload)
+    assert {"a", *parts} == members.keys()
+    told = {name: value for name, value in parts.items() if isinstance(members[name], str)}
+    assert {name: members[name].encode() for name in told} == told
+    assert {"error", "inputs"} & told.keys()
+
+
+@pytest.mark.parametrize("main", [b'{"a":1]', b'{"a":1', b'{"a":{}', b'{"a":"b}', b'{"a":1}}', b'{"a"}'])
+def test_a_main_part_that_is_no_object_is_not_made_one_by_what_follows_it(main: bytes) -> None:
+    id_ = new_id()
+    (item,) = parts_of((f"patch.{id_}", main), (f"patch.{id_}.inputs", b"{}"))
+    assert isinstance(item, Refused)
+
+
 def test_a_truncated_body_is_an_item_of_its_own() -> None:
     items = parts_of((f"patch.{new_id()}", b"{}"), truncated=b"the rest")
     assert isinstance(items[0], NewEvent)

@@ -168,6 +168,21 @@ def test_headers_may_be_unusual(headers: bytes, name: str, content_type: str | N
     assert only_part(headers) == Part(name, content_type, filename, b"data")
 
 
+@pytest.mark.parametrize("length", [b"0", b"3", b"5", b"400", b"1" * 18, b"1" * 19])
+@pytest.mark.parametrize("header", [b"application/json; length=%s", b"application/json\r\nContent-Length: %s"])
+def test_a_length_that_is_not_true_is_not_believed(header: bytes, length: bytes) -> None:
+    headers = b'Content-Disposition: form-data; name="a"\r\nContent-Type: ' + header % length
+    assert only_part(headers) == Part("a", "application/json", None, b"data")
+
+
+def test_a_part_that_says_how_long_it_is_may_hold_the_boundary() -> None:
+    data = b"a\r\n--b\r\nb"
+    headers = b'Content-Disposition: form-data; name="a"\r\nContent-Type: text/plain; length=%d' % len(data)
+    following = b'--b\r\nContent-Disposition: form-data; name="b"\r\n\r\n1'
+    body = b"--b\r\n" + headers + b"\r\n\r\n" + data + b"\r\n" + following + b"\r\n--b--\r\n"
+    assert [(part.name, part.data) for part in split(body, b"b").parts] == [("a", data), ("b", b"1")]
+
+
 def test_a_part_without_headers_has_no_name() -> None:
     assert split(b"--b\r\n\r\ndata\r\n--b--", b"b").parts == [Part("", None, None, b"data")]
     assert split(b"--b\r\nrubbish\r\n--b--", b"b").parts == [Part("", None, None, b"rubbish")]
