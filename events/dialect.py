@@ -10,7 +10,7 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -25,7 +25,8 @@ from events.errors import DataRefused, LogError, Unavailable
 
 Row = Sequence[Any]
 
-_LOOKUP_ROWS_MAX: Final = 1000
+# What SQLite is asked for, or given, at once. It allows 32,766 values.
+_ROWS_A_TURN: Final = 1000
 _LOCK_PATIENCE_S: Final = 8.0
 _LOCK_PAUSE_S: Final = 0.005
 _STATEMENT_PATIENCE_S: Final = 30.0
@@ -299,8 +300,7 @@ class SqliteWriter(Writer):
         # SQLite cannot know how few rows `k` holds. It read the whole log instead, for about a hundred of them (seen).
         in_order = query.replace(" JOIN ", " CROSS JOIN ")
         found: list[Row] = []
-        for start in range(0, len(rows), _LOOKUP_ROWS_MAX):
-            chunk = rows[start : start + _LOOKUP_ROWS_MAX]
+        async for chunk in _in_turns(rows):
             marks = "(" + ",".join("?" * len(columns)) + ")"
             values = ",".join([marks] * len(chunk))
             flat = [value for row in chunk for value in row]
@@ -311,13 +311,14 @@ class SqliteWriter(Writer):
         self._open.execute(query, values)
 
     async def execute_many(self, query: str, rows: Sequence[Row]) -> None:
-        self._open.executemany(query, rows)
+        async for chunk in _in_turns(rows):
+            self._open.executemany(query, chunk)
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        self._many("INSERT INTO", table, rows)
+        await self._many("INSERT INTO", table, rows)
 
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
-        self._many("INSERT OR REPLACE INTO", table, rows)
+        await self._many("INSERT OR REPLACE INTO", table, rows)
 
     async def update(self, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
         places = ",".join(f"{name} = ?" for name in names)
@@ -326,7 +327,7 @@ class SqliteWriter(Writer):
 
     async def delete(self, table: Table, keys: Sequence[Row]) -> None:
         matches = " AND ".join(f"{column.name} = ?" for column in table.primary_key)
-        self._open.executemany(f"DELETE FROM {self.name_of(table)} WHERE {matches}", keys)
+        await self.execute_many(f"DELETE FROM {self.name_of(table)} WHERE {matches}", keys)
 
     async def purge(self) -> bool:
         # The main file gets the zeroed pages when the write-ahead log is copied back to it, and older copies of them
@@ -343,10 +344,10 @@ class SqliteWriter(Writer):
     def abort(self) -> None:
         self._lock_patience_s = 0  # Nothing else waits.
 
-    def _many(self, verb: str, table: Table, rows: Iterable[Row]) -> None:
+    async def _many(self, verb: str, table: Table, rows: Sequence[Row]) -> None:
         names = ",".join(column.name for column in table.columns)
         marks = ",".join("?" * len(table.columns))
-        self._open.executemany(f"{verb} {self.name_of(table)} ({names}) VALUES ({marks})", rows)
+        await self.execute_many(f"{verb} {self.name_of(table)} ({names}) VALUES ({marks})", rows)
 
     def _translate(self, error: Exception) -> LogError | None:
         if isinstance(error, sqlite3.OperationalError):
@@ -366,6 +367,14 @@ class SqliteWriter(Writer):
 
 # SQLite says "full" of what the system calls so. Quotas and limits of a file's size it calls errors.
 _WRITE_FAILED: Final = frozenset({"SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE"})
+
+
+async def _in_turns(rows: Sequence[Row]) -> AsyncIterator[Sequence[Row]]:
+    """The rows in chunks. Between two of them the event loop does something else."""
+    for start in range(0, len(rows), _ROWS_A_TURN):
+        if start:
+            await asyncio.sleep(0)
+        yield rows[start : start + _ROWS_A_TURN]
 
 
 def _is_lock(error: sqlite3.OperationalError) -> bool:

@@ -5,6 +5,7 @@ why positions are gapless and in commit order: a sequence would hand out a numbe
 one with a higher number, and a reader that had passed the higher one would never see the lower.
 """
 
+import asyncio
 import itertools
 import os
 from collections import Counter
@@ -180,6 +181,7 @@ async def append(
     await placing.look_up(writer, submissions, streams_of)
     for submission in submissions:
         placing.place(submission)
+        await asyncio.sleep(0)  # Others may have their turn: nobody else can write meanwhile.
     await placing.write(writer)
     return placing.appended
 

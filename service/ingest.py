@@ -1,6 +1,6 @@
 """The routes that take runs in, as LangSmith's SDKs send them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -12,7 +12,7 @@ from events.log import NewEvent, Refused
 from service.auth import Caller, authorise
 from service.errors import IngestRoute
 from service.intake import IntakePart
-from service.items import PATCH, POST, Item, UnusableBody, UnusableItem, batch_items, multipart_items, run_items
+from service.items import PATCH, POST, Item, UnusableBody, UnusableItem, each_of_batch, each_of_multipart, run_items
 from service.keys import Scope
 from service.multipart import boundary_of, split
 from service.wire.errors import error_responses
@@ -42,9 +42,9 @@ _MULTIPART_TAKEN: Final = Accepted(message="Runs ingested").model_dump_json().en
 async def ingest_multipart(request: Request, intake: IntakePart, caller: Ingester) -> Response:
     """Take runs, feedback and attachments in parts. A part of which nothing can be made is kept in quarantine."""
 
-    def itemise(body: bytes) -> Sequence[Item]:
+    def itemise(body: bytes) -> Iterable[Item]:
         parts = split(body, boundary_of(request.headers.get("content-type", "")))
-        return multipart_items(parts, field_bytes_max=intake.settings.max_trace_bytes)
+        return each_of_multipart(parts, field_bytes_max=intake.settings.max_trace_bytes)
 
     await intake.take(request, caller, itemise)
     return Response(_MULTIPART_TAKEN, status_code=202, media_type="application/json")
@@ -54,9 +54,9 @@ async def ingest_multipart(request: Request, intake: IntakePart, caller: Ingeste
 async def ingest_batch(request: Request, intake: IntakePart, caller: Ingester) -> BatchReport:
     """Take posts and patches of runs as one JSON object. An item that cannot be used is named in `errors`."""
 
-    def itemise(body: bytes) -> Sequence[Item]:
+    def itemise(body: bytes) -> Iterable[Item]:
         try:
-            return batch_items(body, field_bytes_max=intake.settings.max_trace_bytes)
+            return each_of_batch(body, field_bytes_max=intake.settings.max_trace_bytes)
         except NotJSON as error:
             raise UnusableBody(f'expected a JSON object {{"post": [...], "patch": [...]}}: {error}') from error
 

@@ -1,9 +1,10 @@
 """What every route that takes data in does: read the body within bounds, submit its items, and say who sent them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from time import monotonic
 from typing import Annotated, Final, TypeVar
 
 from fastapi import Depends, Request
@@ -18,8 +19,10 @@ from service.writer import IngestWriter, Memory, Result
 
 T = TypeVar("T")
 
-# Splitting and hashing a larger body would hold up every other request for milliseconds.
-_IN_LOOP_BYTES_MAX: Final = 256 * 1024
+# Splitting and hashing a larger body would hold up every other request for milliseconds. A smaller one would wait much
+# longer for a thread to get the interpreter's lock from the event loop, again and again.
+_IN_LOOP_BYTES_MAX: Final = 1024 * 1024
+_TURN_S: Final = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Intake:
     memory: Memory
 
     async def take(
-        self, request: Request, caller: Caller, itemise: Callable[[bytes], Sequence[Item]]
+        self, request: Request, caller: Caller, itemise: Callable[[bytes], Iterable[Item]]
     ) -> tuple[Sequence[Item], list[Result]]:
         """Read the body, make items of it with `itemise`, commit them, and say what became of each.
 
@@ -49,11 +52,25 @@ class Intake:
             content_hash = await _off_loop_if_large(lambda: sha256(body).digest(), body)
             origin = origin_of(request, caller, content_size=len(body), content_hash=content_hash)
             try:
-                items = await _off_loop_if_large(lambda: itemise(body), body)
+                items = await self._itemised(itemise, body)
             except Exception as error:
                 await self.writer.submit(Submission(origin, [Refused("body", str(error), body)]))
                 raise
             return items, await self.writer.submit(Submission(origin, items))
+
+    async def _itemised(self, itemise: Callable[[bytes], Iterable[Item]], body: bytes) -> Sequence[Item]:
+        """The items of a body, made in the event loop a few at a time, or in a thread when it is large."""
+        if len(body) > _IN_LOOP_BYTES_MAX:
+            return await asyncio.to_thread(lambda: list(itemise(body)))
+        items: list[Item] = []
+        with self.writer.preparing():
+            turn_ends = monotonic() + _TURN_S
+            for item in itemise(body):
+                items.append(item)
+                if monotonic() >= turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = monotonic() + _TURN_S
+        return items
 
 
 async def _off_loop_if_large(work: Callable[[], T], body: bytes) -> T:

@@ -8,6 +8,7 @@ not refuse its item: the log keeps the bytes, and readers do what they can with 
 import base64
 import binascii
 import hashlib
+import itertools
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -225,21 +226,27 @@ def batch_items(body: bytes, *, field_bytes_max: int) -> list[Item]:
 
     Raises NotJSON when the body is no such object: then nothing of it can be told apart.
     """
+    return list(each_of_batch(body, field_bytes_max=field_bytes_max))
+
+
+def each_of_batch(body: bytes, *, field_bytes_max: int) -> Iterator[Item]:
+    """The same, one after the other. What it raises, it raises at once."""
     members = split_object(body)
-    items: list[Item] = []
-    for operation in (POST, PATCH):
-        raw = members.get(operation, b"null")
-        if raw == b"null":
-            continue
-        try:
-            entries = split_array(raw)
-        except NotJSON as error:
-            items.append(Refused(operation, f"{operation} is not a JSON array: {error}", raw))
-            continue
-        for place, entry in enumerate(entries):
-            source = f"{operation}[{place}]"
-            items.extend(run_items(operation, entry, source=source, field_bytes_max=field_bytes_max))
-    return items
+    return itertools.chain.from_iterable(
+        _items_of(operation, members.get(operation, b"null"), field_bytes_max) for operation in (POST, PATCH)
+    )
+
+
+def _items_of(operation: str, raw: bytes, field_bytes_max: int) -> Iterator[Item]:
+    if raw == b"null":
+        return
+    try:
+        entries = split_array(raw)
+    except NotJSON as error:
+        yield Refused(operation, f"{operation} is not a JSON array: {error}", raw)
+        return
+    for place, entry in enumerate(entries):
+        yield from run_items(operation, entry, source=f"{operation}[{place}]", field_bytes_max=field_bytes_max)
 
 
 # --- the parts of a multipart body ------------------------------------------------------------------------------------
@@ -260,6 +267,11 @@ class _RunParts:
 
 def multipart_items(multipart: Multipart, *, field_bytes_max: int) -> list[Item]:
     """The items of a body in parts, in the order in which they begin. Parts: langsmith-wire.md §3.2."""
+    return list(each_of_multipart(multipart, field_bytes_max=field_bytes_max))
+
+
+def each_of_multipart(multipart: Multipart, *, field_bytes_max: int) -> Iterator[Item]:
+    """The same, one after the other."""
     gathered: list[_RunParts | Item] = []
     open_runs: dict[tuple[str, bytes], _RunParts] = {}
     run: _RunParts | None = None  # whose part came last: the next one is most likely another of its fields
@@ -278,7 +290,7 @@ def multipart_items(multipart: Multipart, *, field_bytes_max: int) -> list[Item]
             gathered.append(Refused(part.name or "part", _unknown_part(part), part.data))
     if multipart.truncated:
         gathered.append(Refused("body", "the body ends before its closing boundary", multipart.truncated))
-    return [_item(entry, field_bytes_max) for entry in gathered]
+    return (_item(entry, field_bytes_max) for entry in gathered)
 
 
 def _gather_run_part(

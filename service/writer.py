@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
@@ -30,6 +30,11 @@ GROUP_EVENTS_MAX: Final = 1000
 GROUP_BYTES_MAX: Final = 8_000_000
 # Python's LangSmith SDK sends again after 10 s without an answer.
 PATIENCE_S: Final = 8.0
+# How long requests that are nearly ready are waited for, to share a commit.
+_JOIN_S: Final = 0.05
+_JOIN_TURNS: Final = 3
+# Folding more events than these at once would hold up every other request.
+_PORTION_EVENTS_MAX: Final = 1000
 _RETRY_PAUSE_S: Final = 0.2
 _PURGE_PATIENCE_S: Final = 2.0
 # Together with what else has to end, less than the ten seconds after which Docker kills.
@@ -202,6 +207,7 @@ class IngestWriter:
         self._waiting: deque[_Waiting] = deque()
         self._turn = asyncio.Lock()  # The connection does one transaction at a time.
         self._arrived = asyncio.Event()
+        self._preparing = 0
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
@@ -235,6 +241,16 @@ class IngestWriter:
     def trouble(self) -> str | None:
         """Why the database did not take the last transaction; None when it did."""
         return self._trouble
+
+    @contextlib.contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Around the work that makes a submission of a request, so that it can share the commit of others."""
+        self._preparing += 1
+        try:
+            yield
+        finally:
+            self._preparing -= 1
+            self._arrived.set()
 
     async def submit(self, submission: Submission) -> list[Result]:
         """Commit what a request brought, and say what became of each item.
@@ -288,6 +304,8 @@ class IngestWriter:
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
+            if not self._stopping:
+                await self._let_others_join()
             group = self._next_group()
             if group:
                 async with self._turn:
@@ -296,6 +314,17 @@ class IngestWriter:
                 return
             else:
                 self._arrived.clear()
+
+    async def _let_others_join(self) -> None:
+        """Wait for the requests that have arrived and are being prepared: a commit costs much the same for many."""
+        for _ in range(_JOIN_TURNS):  # Those that the loop has read, but whose handlers had no turn yet.
+            await asyncio.sleep(0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_JOIN_S):
+                while self._preparing and not self._stopping:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        self._arrived.set()
 
     def _next_group(self) -> list[_Waiting]:
         """What waits, in order, up to the bounds of a group. Requests whose client has given up are dropped."""
@@ -409,7 +438,10 @@ class IngestWriter:
     async def _append(self, submissions: Sequence[Submission]) -> Appended:
         head = await log.lock_head(self._writer, fold_version=projector.fold_version(self._rule))
         appended = await log.append(self._writer, head, submissions, now=self._now(), streams_of=erasure.streams_of)
-        await projector.apply(self._writer, appended.events, rule=self._rule, shard=head.shard)
+        for start in range(0, len(appended.events), _PORTION_EVENTS_MAX):
+            portion = appended.events[start : start + _PORTION_EVENTS_MAX]
+            await projector.apply(self._writer, portion, rule=self._rule, shard=head.shard)
+            await asyncio.sleep(0)
         return appended
 
     def _taken(self) -> None:

@@ -148,7 +148,7 @@ async def test_an_unexpected_exception_while_ingesting_is_a_500_and_the_body_is_
     def fail(*_: object, **__: object) -> None:
         raise ValueError("a mistake of ours")
 
-    monkeypatch.setattr(ingest, "batch_items", fail)
+    monkeypatch.setattr(ingest, "each_of_batch", fail)
     monkeypatch.setattr(ingest, "run_items", fail)
     batch, single = orjson.dumps({"post": [a_run()]}), orjson.dumps(a_run(start_time=START))
     answers = [

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -145,6 +146,56 @@ async def test_a_group_is_bounded_in_events_and_in_bytes(on: Harness, monkeypatc
     monkeypatch.setattr("service.writer.GROUP_BYTES_MAX", 1)
     await asyncio.gather(*(on.writer.submit(submission("y")) for _ in range(3)))
     assert groups == [1, 1, 1]
+
+
+async def test_a_request_waits_for_another_that_is_nearly_ready_and_not_for_one_that_is_not(
+    on: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+    transact = on.writer._transact
+
+    async def transact_counted(submissions: Sequence[Submission]) -> list[list[Result]]:
+        groups.append(len(submissions))
+        return await transact(submissions)
+
+    async def prepare_and_submit(name: str, turns: float) -> list[Result]:
+        prepared = submission(name)
+        with on.writer.preparing():
+            while turns > 0:
+                turns -= 1
+                await asyncio.sleep(0)
+        return await on.writer.submit(prepared)
+
+    monkeypatch.setattr(on.writer, "_transact", transact_counted)
+    answers = await asyncio.gather(on.writer.submit(submission("ready")), prepare_and_submit("nearly ready", 20))
+    assert [*answers] == [[APPLIED], [APPLIED]]
+    never_ready = asyncio.create_task(prepare_and_submit("never ready", math.inf))
+    assert await on.writer.submit(submission("alone")) == [APPLIED]
+    never_ready.cancel()
+    assert groups == [2, 1]
+
+
+async def test_a_large_request_gives_others_their_turn_and_stays_whole(
+    on: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = 0
+    turns_before_the_commit: list[int] = []
+    commit = on.database._commit
+
+    async def commit_noting_turns() -> None:
+        turns_before_the_commit.append(turns)
+        await commit()
+
+    monkeypatch.setattr(on.database, "_commit", commit_noting_turns)
+    monkeypatch.setattr("events.dialect._ROWS_A_TURN", 10)
+    monkeypatch.setattr("service.writer._PORTION_EVENTS_MAX", 10)
+    large = asyncio.create_task(on.writer.submit(submission(*(f"run {n}" for n in range(100)))))
+    while not large.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert await large == [APPLIED] * 100
+    assert len(turns_before_the_commit) == 1
+    assert turns_before_the_commit[0] > 30
 
 
 async def test_the_same_request_twice_in_a_group_is_applied_once(on: Harness) -> None:
