@@ -27,6 +27,8 @@ Row = Sequence[Any]
 
 # What SQLite is asked for, or given, at once. It allows 32,766 values.
 _ROWS_A_TURN: Final = 1000
+_USUAL_SIZES: Final = (256, 64, 16, 4, 1)
+_STATEMENTS_KEPT: Final = 512
 _LOCK_PATIENCE_S: Final = 8.0
 _LOCK_PAUSE_S: Final = 0.005
 _STATEMENT_PATIENCE_S: Final = 30.0
@@ -252,7 +254,13 @@ class SqliteWriter(Writer):
     @property
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                self._path,
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=_STATEMENTS_KEPT,
+            )
             try:
                 for pragma in (*_SQLITE_PRAGMAS, _WRITER_CACHE):
                     connection.execute(pragma)
@@ -299,12 +307,13 @@ class SqliteWriter(Writer):
     async def lookup(self, query: str, columns: dict[str, str], rows: Sequence[Row]) -> list[Row]:
         # SQLite cannot know how few rows `k` holds. It read the whole log instead, for about a hundred of them (seen).
         in_order = query.replace(" JOIN ", " CROSS JOIN ")
+        marks = "(" + ",".join("?" * len(columns)) + ")"
         found: list[Row] = []
-        async for chunk in _in_turns(rows):
-            marks = "(" + ",".join("?" * len(columns)) + ")"
-            values = ",".join([marks] * len(chunk))
-            flat = [value for row in chunk for value in row]
-            found += self._open.execute(f"WITH k({','.join(columns)}) AS (VALUES {values}) {in_order}", flat)
+        async for turn in _in_turns(rows):
+            for chunk in _in_usual_sizes(turn):
+                keys = ",".join([marks] * len(chunk))
+                flat = [value for row in chunk for value in row]
+                found += self._open.execute(f"WITH k({','.join(columns)}) AS (VALUES {keys}) {in_order}", flat)
         return found
 
     async def execute(self, query: str, *values: object) -> None:
@@ -375,6 +384,15 @@ async def _in_turns(rows: Sequence[Row]) -> AsyncIterator[Sequence[Row]]:
         if start:
             await asyncio.sleep(0)
         yield rows[start : start + _ROWS_A_TURN]
+
+
+def _in_usual_sizes(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in chunks of few sizes, so that statements that name each row are prepared once and found again."""
+    start = 0
+    for size in _USUAL_SIZES:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 def _is_lock(error: sqlite3.OperationalError) -> bool:
@@ -490,6 +508,8 @@ class PostgresWriter(Writer):
         return rows
 
     async def lookup(self, query: str, columns: dict[str, str], rows: Sequence[Row]) -> list[Row]:
+        if not rows:
+            return []
         arrays = ",".join(f"${n}::{kind}[]" for n, kind in enumerate(columns.values(), 1))
         keys = f"WITH k({','.join(columns)}) AS (SELECT * FROM unnest({arrays}))"
         found: list[Row] = await self._connection.fetch(f"{keys} {query}", *_transposed(rows, len(columns)))

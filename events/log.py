@@ -213,20 +213,20 @@ class _Placing:
     async def look_up(self, writer: Writer, submissions: Sequence[Submission], streams_of: StreamsOf) -> None:
         """Look up which of the events are there already or erased, and how long their streams are."""
         new = [item for submission in submissions for item in submission.items if isinstance(item, NewEvent)]
-        known = await writer.lookup(
-            f"SELECT k.stream, k.event_id, e.version FROM k JOIN events e ON e.shard = {self._shard} "
-            "AND e.stream = k.stream AND e.event_id = k.event_id",
-            {"stream": "bytea", "event_id": "bytea"},
-            list({(item.stream, item.event_id) for item in new}),
-        )
         versions = await writer.lookup(
             f"SELECT k.stream, (SELECT max(e.version) FROM events e WHERE e.shard = {self._shard} "
             "AND e.stream = k.stream) FROM k",
             {"stream": "bytea"},
             [(stream,) for stream in {item.stream for item in new}],
         )
-        self._known = {(bytes(stream), bytes(event_id)): version for stream, event_id, version in known}
         self._versions = {bytes(stream): version or 0 for stream, version in versions}
+        known = await writer.lookup(
+            f"SELECT k.stream, k.event_id, e.version FROM k JOIN events e ON e.shard = {self._shard} "
+            "AND e.stream = k.stream AND e.event_id = k.event_id",
+            {"stream": "bytea", "event_id": "bytea"},
+            list({(item.stream, item.event_id) for item in new if self._versions[item.stream]}),
+        )
+        self._known = {(bytes(stream), bytes(event_id)): version for stream, event_id, version in known}
         await self._find_latest(writer, {item.stream for item in new if item.kind in COMMANDS})
         await self._find_erased(writer, new, streams_of)
 
