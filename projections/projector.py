@@ -25,7 +25,7 @@ from projections.stats import Key as CellKey
 from projections.status import RULE_VERSION, StatusRule
 from projections.words import NAME_CHARS_MAX, Words, column_text, words_of
 
-FOLDS_VERSION: Final = 1
+FOLDS_VERSION: Final = 2
 """Goes up whenever a fold gives another read model for the same events: stored ones are then stale."""
 
 PROJECTIONS: Final = ("attachments", "feedback", "names", "projects", "runs", "stats")

@@ -37,7 +37,7 @@ from events.ids import Places, dotted_order_start, uuid7_time
 from events.kinds import RunPatched, RunPosted
 from events.log import RecordedEvent
 from events.schema import metadata
-from projections import words
+from projections import pairs, words
 from projections.extraction import Usage
 from projections.portions import WRITTEN, portions
 from projections.status import StatusRule, infer, langsmith_status
@@ -87,6 +87,8 @@ runs: Final = Table(
     Column("ranks", BigInteger, nullable=False),
     Column("first_recorded_at", BigInteger, nullable=False),
     Column("last_recorded_at", BigInteger, nullable=False),
+    # The merged metadata of `extra`, as much of it as filters look through: see `projections.pairs`.
+    Column("metadata", Text),
     PrimaryKeyConstraint("shard", "id", name="runs_pk"),
     Index("runs_start", "shard", "start_time"),
     Index("runs_trace", "shard", "trace_id", "start_time", "id"),
@@ -154,6 +156,7 @@ class RunState(msgspec.Struct, eq=False, gc=False):
     ranks: int
     first_recorded_at: int
     last_recorded_at: int
+    metadata: str | None
 
     @classmethod
     def from_row(cls, row: Row) -> "RunState":
@@ -300,6 +303,7 @@ def _take_outputs(state: RunState, told: Outputs, position: int) -> None:
 
 
 def _take_facts(state: RunState, facts: Facts, rank: int) -> None:
+    state.metadata = pairs.merged(state.metadata, facts.metadata)
     if facts.thread_id is not None and _fact_wins(state, _THREAD, 1, rank):
         state.thread_id = facts.thread_id
     if facts.conversation_id is not None and _fact_wins(state, _THREAD, 2, rank):

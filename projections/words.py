@@ -17,6 +17,7 @@ from events.ids import Places, dotted_order_places, parse_id
 from events.jsontext import NotJSON, dumps, loads, split_array
 from events.kinds import UNSAID, RunFields, RunPatched, RunPosted, said
 from events.times import parse_time
+from projections import pairs
 from projections.extraction import (
     REFUSALS,
     Usage,
@@ -65,6 +66,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     ls_model_name: str | None
     ls_provider: str | None
     usage: Usage | None
+    # The metadata, as a column of its own would hold it (`projections.pairs`).
+    metadata: str | None
 
 
 class Words(msgspec.Struct, frozen=True, gc=False):
@@ -133,7 +136,7 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
         outputs=_outputs(written.outputs, moved.get("outputs")),
         says_events=said(written.events),
         first_token_time=first_token_time(bytes(written.events)),
-        facts=_facts(written.extra) if said(written.extra) else None,
+        facts=_facts(written.extra, rank) if said(written.extra) else None,
     )
 
 
@@ -221,7 +224,7 @@ def _outputs(field: Raw, place: Offloaded | None) -> Outputs | None:
     )
 
 
-def _facts(raw: Raw) -> Facts:
+def _facts(raw: Raw, rank: int) -> Facts:
     facts = extra_facts(bytes(raw))
     return Facts(
         thread_id=_cut(facts.thread_id, WORD_CHARS_MAX),
@@ -231,6 +234,7 @@ def _facts(raw: Raw) -> Facts:
         ls_model_name=_cut(facts.ls_model_name, WORD_CHARS_MAX),
         ls_provider=_cut(facts.ls_provider, WORD_CHARS_MAX),
         usage=None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
+        metadata=None if facts.metadata is None else pairs.written(facts.metadata, rank, rank_of),
     )
 
 

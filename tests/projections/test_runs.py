@@ -40,6 +40,11 @@ def state_of(*history: tuple[str, dict[str, Any]], rule: StatusRule = "documente
     return state
 
 
+def told_in(state: RunState) -> dict[str, Any]:
+    """What a row says of the run, and not of how it came to be."""
+    return {name: value for name, value in zip(COLUMNS, as_row(state), strict=True) if name not in UNDUMPED | {"ranks"}}
+
+
 def post(**fields: Any) -> tuple[str, dict[str, Any]]:
     return POST, fields
 
@@ -154,7 +159,7 @@ def test_null_is_not_said() -> None:
         ),
         patch(**dict.fromkeys(fields)),
     )
-    assert as_row(after)[:-4] == as_row(told)[:-4]
+    assert told_in(after) == told_in(told)
 
 
 @pytest.mark.parametrize("empty", [{}, []])

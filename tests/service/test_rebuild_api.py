@@ -228,7 +228,7 @@ async def test_a_server_with_other_folds_says_what_to_do_and_writes_nothing(
         await store.post(an_ended_run())
     with caplog.at_level(logging.ERROR):
         async with open_store(database_url, status_rule="ended") as store:
-            assert "made by the folds 1.1/documented, and this process has 1.1/ended" in caplog.text
+            assert "made by the folds 2.1/documented, and this process has 2.1/ended" in caplog.text
             assert "Run `agent-spy rebuild`" in caplog.text
             assert not await is_ready(store)
             answer = await store.client.post("/runs", json=a_run())
