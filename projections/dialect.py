@@ -1,16 +1,19 @@
-"""What SQLite and PostgreSQL do differently when tables are made beside others and take their place."""
+"""What SQLite and PostgreSQL do differently when tables take the place of others, and in queries of texts."""
 
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Table
+from sqlalchemy import Integer, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from events.dialect import SqliteWriter, Writer, is_sqlite
 from events.errors import SchemaMismatch, Unavailable
@@ -204,3 +207,40 @@ class _Postgres(Ddl):
 
     async def _isolate(self, connection: AsyncConnection) -> None:
         await connection.execution_options(isolation_level="REPEATABLE READ")
+
+
+# --- texts in queries -------------------------------------------------------------------------------------------------
+
+
+class position_of(FunctionElement[int]):
+    """`position_of(text, piece)`: where a piece begins in a text, letter by letter, counted from 1; 0 when nowhere."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(position_of, "sqlite")
+def _position_on_sqlite(element: position_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **options)})"
+
+
+@compiles(position_of, "postgresql")
+def _position_on_postgresql(element: position_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"strpos({compiler.process(element.clauses, **options)})"
+
+
+class code_points(FunctionElement[str]):
+    """`code_points(text)`: a text that is compared by its code points, as SQLite does it and Python."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(code_points, "sqlite")
+def _code_points_on_sqlite(element: code_points, compiler: SQLCompiler, **options: Any) -> str:
+    return f"({compiler.process(element.clauses, **options)})"
+
+
+@compiles(code_points, "postgresql")
+def _code_points_on_postgresql(element: code_points, compiler: SQLCompiler, **options: Any) -> str:
+    return f'(({compiler.process(element.clauses, **options)}) COLLATE "C")'

@@ -178,3 +178,10 @@ async def find(
         query = query.where(feedback.c.key.in_([column_text(key, KEY_CHARS_MAX) for key in keys]))
     query = query.order_by(feedback.c.first_recorded_at.desc(), feedback.c.id).limit(limit).offset(offset)
     return [_from_row(row) for row in await connection.execute(query)]
+
+
+async def of_runs(connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD) -> list[Feedback]:
+    """All feedback of these runs, the oldest first."""
+    query = select(feedback).where(feedback.c.shard == shard, feedback.c.run_id.in_(run_ids))
+    query = query.order_by(feedback.c.first_recorded_at, feedback.c.id)
+    return [_from_row(row) for row in await connection.execute(query)]

@@ -199,7 +199,9 @@ async def trace_now(connection: AsyncConnection, id_: bytes) -> WholeTrace | Non
 def shown_run(found: WholeRun | None) -> Any:
     if found is None:
         return None
-    body = rendering.run(found.named, found.record, found.attachments, found.above, ADDRESSES, words="documented")
+    body = rendering.run(
+        found.named, found.record, found.attachments, found.above, ADDRESSES, words="documented", more={}
+    )
     return orjson.loads(body)
 
 
