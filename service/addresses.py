@@ -1,8 +1,9 @@
 """The addresses that answers give out."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from service.paths import API_ROOT
 from service.signing import Signer
@@ -24,3 +25,20 @@ class Addresses:
 def addresses(request: Request) -> Addresses:
     """The dependency that gives a request's `Addresses`."""
     return Addresses(str(request.base_url).rstrip("/"), request.app.state.signer)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where answers are given: the addresses on this server, and the tenant that paths name."""
+
+    addresses: Addresses
+    tenant_id: bytes
+
+
+def site(request: Request) -> Site:
+    """The dependency that gives a request's `Site`."""
+    return Site(addresses(request), request.app.state.instance.tenant_id)
+
+
+AddressesPart = Annotated[Addresses, Depends(addresses)]
+SitePart = Annotated[Site, Depends(site)]

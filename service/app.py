@@ -33,6 +33,8 @@ from service import (
     quarantine,
     readmodels,
     receipts,
+    run_queries,
+    run_queries_v2,
     runs,
 )
 from service.connections import RECEIVE_TIMEOUT
@@ -45,8 +47,8 @@ from service.keys import Keyring
 from service.measuring import Metered, sampling
 from service.metrics import Metrics
 from service.parts import now
-from service.paths import API_ROOT, Paths
 from service.probing import probing
+from service.paths import API_ROOT, API_V2_ROOT, Paths
 from service.rebuild_jobs import RebuildJobs
 from service.requests import AccessLog, ReadTimeout, RequestIds
 from service.schema_version import require_newest
@@ -63,6 +65,7 @@ ROOT_ROUTERS = (health.router, docs.router)
 API_ROUTERS = (
     info.router,
     ingest.router,
+    run_queries.router,
     runs.router,
     dashboard.router,
     feedback.router,
@@ -76,6 +79,9 @@ API_ROUTERS = (
     readmodels.router,
 )
 """What is found below /api/v1, and so below /, /api and API_PREFIX."""
+
+API_V2_ROUTERS = (run_queries_v2.router,)
+"""What is found below /api/v2 alone, where the clients of LangSmith's second generation look for it."""
 
 _DESCRIPTION = """\
 A trace store that LangSmith's SDKs send their runs to.
@@ -112,6 +118,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(measuring.router)
     for router in API_ROUTERS:
         app.include_router(router, prefix=API_ROOT)
+    for router in API_V2_ROUTERS:
+        app.include_router(router, prefix=API_V2_ROOT)
     app.router.routes.append(docs.swagger_files())
     answer_errors(app)
     return app

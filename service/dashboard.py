@@ -18,11 +18,12 @@ from projections.status import Status, status_filter
 from projections.traces import Filters, NamedRun
 from projections.trees import Edge
 from service import rendering
+from service.addresses import AddressesPart
 from service.asof import MomentPart
 from service.auth import authorise
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
-from service.runs import AddressesPart, path_id, then
+from service.runs import path_id, then
 from service.wire.errors import error_responses
 from service.wire.runs import RootRunsResponse, RunHierarchyResponse, StatsSummaryResponse
 

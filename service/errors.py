@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from events.errors import FoldVersionMismatch, PayloadErased, SchemaMismatch, Unavailable
 from projections.erasure import NoSuchTrace
+from projections.filters.syntax import InvalidFilter
 from projections.rebuilds import NoSuchRebuild, RebuildRunning
 from projections.reverting import NoSuchRun, NoSuchVersion
 from service.auth import Forbidden, Unauthenticated
@@ -31,6 +32,7 @@ STATUS_OF: Final[dict[type[Exception], int]] = {
     Unauthenticated: 401,
     Forbidden: 403,
     BodyNotDecodable: 400,
+    InvalidFilter: 400,
     MalformedMultipart: 400,
     NoSuchRun: 404,
     NoSuchTrace: 404,

@@ -23,14 +23,14 @@ from events.times import format_time
 from projections import history
 from projections.extraction import preview
 from projections.history import Change, Fields, Mutation, Value
-from service.addresses import Addresses
+from service.addresses import Addresses, AddressesPart
 from service.asof import NUMBER_MAX
 from service.auth import authorise
 from service.keys import Scope
 from service.parts import EnginePart
 from service.paths import API_ROOT
 from service.rendering import body_of
-from service.runs import AddressesPart, path_id
+from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.history import RunDiffResponse, RunHistoryResponse
 

@@ -8,6 +8,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 API_ROOT: Final = "/api/v1"
+API_V2_ROOT: Final = "/api/v2"
 
 
 class Paths:

@@ -1,16 +1,14 @@
 """Rows and records to the JSON of answers. Large values pass through as the bytes they came as."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Final, Literal
 
 import orjson
 from msgspec import Raw
 
-from events.codec import Offloaded, offloaded
+from events.codec import offloaded
 from events.ids import format_id
-from events.jsontext import NotJSON, clean, split_array
-from events.kinds import RunPatched, RunPosted, said
+from events.kinds import RunPatched, RunPosted
 from events.log import RecordedEvent
 from events.times import format_time
 from projections.attachments import Attachment
@@ -21,6 +19,19 @@ from projections.traces import NamedRun
 from projections.trees import Node, Tree, render
 from projections.words import read_text
 from service.addresses import Addresses
+from service.values import (
+    as_object,
+    attachment,
+    clean_text,
+    dollars,
+    dotted_order,
+    fragment,
+    id_text,
+    place_of,
+    tags_of,
+    texts,
+    time_text,
+)
 
 StatusWords = Literal["documented", "langsmith"]
 
@@ -33,6 +44,7 @@ _ANSWERED_OTHERWISE: Final = frozenset(
         *("attachments", "_host_url", "_tenant_id", "parent_run", "child_runs", "offloaded", "version"),
         *("thread_id", "model", "provider", "prompt_tokens", "completion_tokens", "total_tokens"),
         *("prompt_cost", "completion_cost", "total_cost", "first_token_time", "duration_ms"),
+        *("parent_run_ids", "app_path", "feedback_stats"),
     }
 )
 # Of ours, those of which SDKs stand an object in place of the value.
@@ -81,7 +93,7 @@ def _trace_run(named: NamedRun, events: Mapping[int, RecordedEvent], addresses: 
         **_facts(run),
         **values,
         "project_name": named.project_name,
-        "tags": _tags(run),
+        "tags": tags_of(run),
         "is_root_missing": bool(run.is_placeholder),
         "is_preview": is_preview,
     }
@@ -96,7 +108,7 @@ def _at(
         case RunPosted(fields=fields) | RunPatched(fields=fields):
             moved = offloaded(fields.contents).get(name)
             raw: Raw = getattr(fields, name)
-            return _object(name, bytes(raw)) if moved is None else _offloaded(moved, name, addresses)
+            return as_object(name, bytes(raw)) if moved is None else place_of(moved, name, addresses)
         case _:
             return None
 
@@ -109,11 +121,12 @@ def run(
     addresses: Addresses,
     *,
     words: StatusWords,
+    more: Mapping[str, Any],
 ) -> bytes:
-    """One run with all that is known of it. `above` are its ancestors, its parent first."""
+    """One run with all that is known of it. `above` are its ancestors, its parent first; `more` is shown as it is."""
     state = named.run
     members = record.members
-    shown: dict[str, Any] = {name: _fragment(raw) for name, raw in members.items() if name not in _ANSWERED_OTHERWISE}
+    shown: dict[str, Any] = {name: fragment(raw) for name, raw in members.items() if name not in _ANSWERED_OTHERWISE}
     shown |= _facts(state)
     if "name" in members:
         shown["name"] = clean_text(members["name"])
@@ -121,45 +134,45 @@ def run(
         shown["error"] = clean_text(members["error"]) or None
     if words == "langsmith":
         shown["status"] = state.langsmith_status
-    extra: dict[str, Any] = {name: _fragment(raw) for name, raw in record.extra.items()}
+    extra: dict[str, Any] = {name: fragment(raw) for name, raw in record.extra.items()}
     if record.metadata:
-        extra["metadata"] = {name: _fragment(raw) for name, raw in record.metadata.items()}
+        extra["metadata"] = {name: fragment(raw) for name, raw in record.metadata.items()}
     shown |= {
         "trace_id": format_id(state.trace_id),
-        "parent_run_id": _id(state.parent_run_id),
-        "dotted_order": _dotted_order(state, above, members),
+        "parent_run_id": id_text(state.parent_run_id),
+        "dotted_order": dotted_order(state, above, members),
         "project_name": named.project_name,
         "session_name": named.project_name,
         "session_id": format_id(state.project_id),
-        "inputs": _object("inputs", members.get("inputs", b"{}")),
-        "outputs": _object("outputs", members["outputs"]) if "outputs" in members else None,
-        "tags": _texts(members["tags"]) if "tags" in members else [],
+        "inputs": as_object("inputs", members.get("inputs", b"{}")),
+        "outputs": as_object("outputs", members["outputs"]) if "outputs" in members else None,
+        "tags": texts(members["tags"]) if "tags" in members else [],
         "extra": extra,
-        "events": _fragment(members.get("events", b"[]")),
-        "serialized": _fragment(members.get("serialized", b"null")),
-        "reference_example_id": _id(state.reference_example_id),
+        "events": fragment(members.get("events", b"[]")),
+        "serialized": fragment(members.get("serialized", b"null")),
+        "reference_example_id": id_text(state.reference_example_id),
         "thread_id": state.thread_id,
         "model": state.model,
         "provider": state.provider,
         "prompt_tokens": state.prompt_tokens,
         "completion_tokens": state.completion_tokens,
-        "prompt_cost": _dollars(state.prompt_cost),
-        "completion_cost": _dollars(state.completion_cost),
-        "first_token_time": _time(state.first_token_time),
+        "prompt_cost": dollars(state.prompt_cost),
+        "completion_cost": dollars(state.completion_cost),
+        "first_token_time": time_text(state.first_token_time),
         "version": state.version,
     }
-    urls = {f"attachment.{item.name}": _attachment(item, addresses) for item in attachments}
+    urls = {f"attachment.{item.name}": attachment(item, addresses) for item in attachments}
     if urls:
         shown["s3_urls"] = urls
     if record.moved:
-        places = {name: _offloaded(place, name, addresses) for name, place in record.moved.items()}
+        places = {name: place_of(place, name, addresses) for name, place in record.moved.items()}
         shown |= {name: place for name, place in places.items() if name not in _NEVER_A_PLACE}
         shown["offloaded"] = places
         if "extra" in places:
             shown["extra"] = {**extra, **places["extra"]}
         if "tags" in places:
-            shown["tags"] = _tags(state)
-    return body_of(shown)
+            shown["tags"] = tags_of(state)
+    return body_of({**shown, **more})
 
 
 def hierarchy(tree: Tree[RunState]) -> bytes:
@@ -214,78 +227,9 @@ def _facts(run: RunState) -> dict[str, Any]:
         "run_type": run.run_type,
         "status": run.status,
         "start_time": format_time(run.start_time),
-        "end_time": _time(run.end_time),
+        "end_time": time_text(run.end_time),
         "duration_ms": None if run.end_time is None else max(run.end_time - run.start_time, 0) // 1000,
         "error": run.error,
         "total_tokens": run.total_tokens,
-        "total_cost": _dollars(run.total_cost),
+        "total_cost": dollars(run.total_cost),
     }
-
-
-def _tags(run: RunState) -> list[str]:
-    tags: list[str] = [] if run.tags is None else orjson.loads(run.tags)
-    return tags
-
-
-def _texts(raw: bytes) -> list[str]:
-    """A value that SDKs read as a list of strings, as one."""
-    try:
-        entries = split_array(raw)
-    except NotJSON:
-        entries = [raw]
-    return [clean_text(entry) for entry in entries]
-
-
-def _object(name: Literal["inputs", "outputs"], raw: bytes) -> Any:
-    """A value that readers expect to be an object. Others are wrapped as the SDKs themselves do it."""
-    if not said(raw):
-        return {} if name == "inputs" else None
-    text = clean(raw)
-    return _fragment(text) if text.lstrip()[:1] == b"{" else {name[:-1]: orjson.Fragment(text)}
-
-
-def _fragment(raw: bytes) -> orjson.Fragment:
-    return orjson.Fragment(clean(raw))
-
-
-def clean_text(raw: bytes) -> str:
-    """A field that should be a string, as a string that can be encoded."""
-    return read_text(raw).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _offloaded(place: Offloaded, name: str, addresses: Addresses) -> dict[str, Any]:
-    url = addresses.of_content(bytes.fromhex(place.hash), media_type="application/json", name=f"{name}.json")
-    return {"preview": place.preview, "size": place.size, "url": url}
-
-
-def _attachment(item: Attachment, addresses: Addresses) -> dict[str, Any]:
-    url = addresses.of_content(item.content_hash, media_type=item.media_type, name=item.name)
-    return {"presigned_url": url, "mime_type": item.media_type, "size": item.size}
-
-
-def _dotted_order(state: RunState, above: Sequence[RunState], members: Mapping[str, bytes]) -> str:
-    """As it was said, else made of the start and id of every run from the root down to this one."""
-    if "dotted_order" in members:
-        return clean_text(members["dotted_order"])
-    return ".".join(_segment(run) for run in (*reversed(above), state))
-
-
-def _segment(run: RunState) -> str:
-    seconds, fraction = divmod(run.start_time, 1_000_000)
-    digits = format_time(seconds * 1_000_000).rstrip("Z").replace("-", "").replace(":", "")
-    return f"{digits}{fraction:06d}Z{format_id(run.id)}"
-
-
-def _id(id_: bytes | None) -> str | None:
-    return None if id_ is None else format_id(id_)
-
-
-def _time(us: int | None) -> str | None:
-    return None if us is None else format_time(us)
-
-
-def _dollars(picodollars: int | None) -> str | None:
-    if picodollars is None:
-        return None
-    text = f"{Decimal(picodollars).scaleb(-12):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

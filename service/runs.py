@@ -9,11 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.ids import parse_id
 from events.kinds import run_stream
 from events.log import read_stream
-from projections import asof, attachments, record, traces
+from projections import asof, attachments, feedback, record, rollup, traces
 from projections.asof import WholeRun
+from projections.details import Details
 from projections.reverts import effective
-from service import rendering
-from service.addresses import Addresses, addresses
+from projections.rollup import AMOUNTS
+from service import rendering, run_fields
+from service.addresses import SitePart
 from service.asof import MomentOfRunPart
 from service.auth import authorise
 from service.keys import Scope
@@ -27,8 +29,7 @@ router = APIRouter(
     dependencies=[Depends(authorise(Scope.READ))],
     responses=error_responses(401, 403, 504),
 )
-
-AddressesPart = Annotated[Addresses, Depends(addresses)]
+_MORE = ("parent_run_ids", "app_path", "feedback_stats")
 
 
 def path_id(noun: str, text: str) -> bytes:
@@ -58,7 +59,7 @@ async def read_run(
     request: Request,
     engine: EnginePart,
     settings: SettingsPart,
-    addresses: AddressesPart,
+    site: SitePart,
     moment: MomentOfRunPart,
     asked: Annotated[
         StatusWords | None,
@@ -76,12 +77,23 @@ async def read_run(
             found = await _read_now(connection, id_)
         else:
             found = await asof.run_at(connection, id_, position, rule=settings.status_rule)
-    if found is None:
-        raise HTTPException(404, f"There is no run {run_id}{then(position)}.")
+        if found is None:
+            raise HTTPException(404, f"There is no run {run_id}{then(position)}.")
+        run = await _detailed(connection, found, is_now=position is None)
+    words = status_words(request, asked)
+    more = run_fields.document(run_fields.V1, _MORE + (AMOUNTS if words == "langsmith" else ()), run, site)
     body = rendering.run(
-        found.named, found.record, found.attachments, found.above, addresses, words=status_words(request, asked)
+        found.named, found.record, found.attachments, found.above, site.addresses, words=words, more=more
     )
     return Response(body, media_type="application/json", headers={"Vary": "User-Agent"})
+
+
+async def _detailed(connection: AsyncConnection, found: WholeRun, *, is_now: bool) -> Details:
+    """The run with what others tell of it now: feedback, and the usage of what is below it."""
+    state = found.named.run
+    told = await feedback.of_runs(connection, [state.id]) if is_now else []
+    totals = (await rollup.totals_of(connection, [state]))[state.id] if is_now else rollup.own_totals(state)
+    return Details(state, found.record, found.attachments, told, totals, found.above)
 
 
 async def _read_now(connection: AsyncConnection, run_id: bytes) -> WholeRun | None:

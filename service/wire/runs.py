@@ -159,6 +159,11 @@ class RunResponse(RunFacts):
                     "completion_cost": None,
                     "first_token_time": None,
                     "version": 2,
+                    "parent_run_ids": [],
+                    "app_path": "/o/0d2f7a52-5f0b-4d3e-8d57-2f4f8a6f3c11/projects/p/"
+                    "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55/r/550e8400-e29b-41d4-a716-446655440000?trace_id=550e8400-e29b-41d4-a716-446655440000"
+                    "&start_time=2024-01-15T10:30:00Z",
+                    "feedback_stats": None,
                 }
             ]
         },
@@ -189,6 +194,9 @@ class RunResponse(RunFacts):
     completion_cost: str | None = Field(description=_COST)
     first_token_time: str | None = Field(description="When the first token came (UTC).")
     version: int = Field(description="How many writes there were to this run.")
+    parent_run_ids: list[str] = Field(description="The runs above it, from the root down to its parent.")
+    app_path: str = Field(description="The path of its page.")
+    feedback_stats: dict[str, Any] | None = Field(description="The feedback on it in numbers, by its key.")
     s3_urls: dict[str, PresignedAttachment] = Field(
         default_factory=dict, description="Its attachments as `attachment.<name>`; absent when there are none."
     )

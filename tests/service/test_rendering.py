@@ -31,7 +31,7 @@ def state(**columns: Any) -> RunState:
 
 def rendered(record: Record | None = None, *attachments: Attachment, **columns: Any) -> dict[str, Any]:
     named = NamedRun(state(**columns), "p")
-    text = rendering.run(named, record or Record(), attachments, [], ADDRESSES, words="documented")
+    text = rendering.run(named, record or Record(), attachments, [], ADDRESSES, words="documented", more={})
     shown: dict[str, Any] = orjson.loads(text)
     return shown
 
