@@ -20,7 +20,7 @@ from projections.feedback import Feedback
 from projections.record import Record
 from projections.reverts import effective
 from projections.rollup import Totals
-from projections.runs import RunState, read_text
+from projections.runs import RunState, read_text, runs
 
 _ID_CHARS: Final = 36
 
@@ -37,6 +37,7 @@ class Part(Flag):
     ABOVE = auto()
     ATTACHMENTS = auto()
     FEEDBACK = auto()
+    BELOW = auto()
     TOTALS = auto()
 
 
@@ -44,7 +45,7 @@ class Part(Flag):
 class Details:
     """A run and what was fetched about it. What was not is empty; totals are then the run's own.
 
-    `above` are its ancestors, its parent first.
+    `above` are its ancestors, its parent first; `below` the runs below it, id and parent of each.
     """
 
     state: RunState
@@ -53,6 +54,7 @@ class Details:
     feedback: Sequence[Feedback]
     totals: Totals
     above: Sequence[RunState]
+    below: Sequence[tuple[bytes, bytes]] = ()
 
     @property
     def parent_ids(self) -> list[bytes]:
@@ -86,12 +88,14 @@ async def read(
     attached = await attachments.of_runs(connection, ids, shard=shard) if parts & Part.ATTACHMENTS else {}
     told = await _feedback(connection, ids, shard) if parts & Part.FEEDBACK else {}
     totals = await rollup.totals_of(connection, states, shard=shard) if parts & Part.TOTALS else {}
+    below = await _below(connection, ids, shard) if parts & Part.BELOW else {}
     found = []
     for state in states:
         known = records.get(state.id) or Record()
         above = await _above(connection, state, known, shard) if parts & Part.ABOVE else []
         its_totals = totals.get(state.id) or rollup.own_totals(state)
-        found.append(Details(state, known, attached.get(state.id, []), told.get(state.id, []), its_totals, above))
+        its_feedback, its_below = told.get(state.id, []), below.get(state.id, [])
+        found.append(Details(state, known, attached.get(state.id, []), its_feedback, its_totals, above, its_below))
     return found
 
 
@@ -164,6 +168,23 @@ async def _feedback(connection: AsyncConnection, ids: Sequence[bytes], shard: in
     for one in await feedback.of_runs(connection, ids, shard=shard):
         if one.run_id is not None:
             found.setdefault(one.run_id, []).append(one)
+    return found
+
+
+async def _below(
+    connection: AsyncConnection, ids: Sequence[bytes], shard: int
+) -> dict[bytes, list[tuple[bytes, bytes]]]:
+    """The runs below each of these, id and parent. In a cycle a run is below itself, and left out there."""
+    table = runs
+    edge = (table.c.shard == shard) & (table.c.is_placeholder == 0)
+    first = select(table.c.parent_run_id.label("top"), table.c.id, table.c.parent_run_id.label("parent"))
+    below = first.where(edge, table.c.parent_run_id.in_(ids)).cte("below", recursive=True)
+    # Without ALL, so that an edge that was found already ends it.
+    further = select(below.c.top, table.c.id, table.c.parent_run_id).where(edge, table.c.parent_run_id == below.c.id)
+    found: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    for top, id_, parent in await connection.execute(select(below.union(further))):
+        if id_ != top:
+            found.setdefault(bytes(top), []).append((bytes(id_), bytes(parent)))
     return found
 
 

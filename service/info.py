@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
 from service.parts import SettingsPart
+from service.requests import is_langsmith_sdk
 from service.settings import Settings
 from service.wire.info import BatchIngestConfig, InfoBody, InstanceFlags
 
@@ -12,20 +13,26 @@ router = APIRouter(tags=["info"])
 
 _SIZE_LIMIT: Final = 20 * 1024 * 1024
 TENANT_HANDLE: Final = "agent-spy-local"
+LANGSMITH_VERSION: Final = "0.16.0"
+"""The version of LangSmith whose API is served: from this on there are runs, threads and traces of both generations."""
 
 
 @router.get("/info")
-async def info(settings: SettingsPart) -> InfoBody:
-    """What this server is, and how clients are to send runs to it."""
+async def info(settings: SettingsPart, request: Request, response: Response) -> InfoBody:
+    """What this server is, and how clients are to send runs to it.
+
+    LangSmith's own SDKs choose by the version what they may call, so they are told that of LangSmith's API.
+    """
+    response.headers["Vary"] = "User-Agent"
     return InfoBody(
-        version=settings.app_version,
+        version=LANGSMITH_VERSION if is_langsmith_sdk(request.headers) else settings.app_version,
         license_expiration_time=None,
         batch_ingest_config=_batch_ingest_config(settings),
         instance_flags=InstanceFlags(
             zstd_compression_enabled=True,
             gzip_body_enabled=True,
             ch_query_enabled=True,
-            sdb_query_enabled=False,
+            sdb_query_enabled=True,
         ),
         tenant_handle=TENANT_HANDLE,
     )

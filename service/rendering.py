@@ -44,7 +44,7 @@ _ANSWERED_OTHERWISE: Final = frozenset(
         *("attachments", "_host_url", "_tenant_id", "parent_run", "child_runs", "offloaded", "version"),
         *("thread_id", "model", "provider", "prompt_tokens", "completion_tokens", "total_tokens"),
         *("prompt_cost", "completion_cost", "total_cost", "first_token_time", "duration_ms"),
-        *("parent_run_ids", "app_path", "feedback_stats"),
+        *("parent_run_ids", "app_path", "feedback_stats", "child_run_ids"),
     }
 )
 # Of ours, those of which SDKs stand an object in place of the value.

@@ -113,6 +113,11 @@ def sane_request_id(sent: str | None) -> str | None:
     return sent if sent is not None and _SANE_ID.fullmatch(sent) else None
 
 
+def is_langsmith_sdk(headers: Headers) -> bool:
+    """Whether the request comes from one of LangSmith's own SDKs, by its user agent."""
+    return headers.get("user-agent", "").startswith("langsmith")
+
+
 def sent_path(scope: Scope) -> str:
     """The path as it was sent, percent-encoded: no letter of it can be taken for the end of a log line."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()

@@ -138,13 +138,15 @@ def _attachment_urls(run: Details, site: Site) -> dict[str, str]:
     return {item.name: attachment(item, site.addresses)["presigned_url"] for item in run.attachments}
 
 
-def app_path(run: Details, site: Site) -> str:
-    """The path of the run's page, from the root of the site on."""
-    state = run.state
-    return (
-        f"/o/{format_id(site.tenant_id)}/projects/p/{format_id(state.project_id)}/r/{format_id(state.id)}"
-        f"?trace_id={format_id(state.trace_id)}&start_time={format_time(state.start_time)}"
-    )
+def app_path(site: Site, project_id: bytes, run_id: bytes, trace_id: bytes) -> str:
+    """The path of a run's page, from the root of the site on."""
+    project = f"/o/{format_id(site.tenant_id)}/projects/p/{format_id(project_id)}"
+    return f"{project}/r/{format_id(run_id)}?trace_id={format_id(trace_id)}"
+
+
+def _app_path(run: Details, site: Site) -> str:
+    path = app_path(site, run.state.project_id, run.state.id, run.state.trace_id)
+    return f"{path}&start_time={format_time(run.state.start_time)}"
 
 
 def _feedback_stats(run: Details, _: Site) -> dict[str, Any] | None:
@@ -225,7 +227,7 @@ _SHARED: Final[Mapping[str, RunField]] = {
     "completion_tokens": RunField(lambda run, _: run.totals.completion_tokens, Part.TOTALS),
     "total_tokens": RunField(lambda run, _: run.totals.total_tokens, Part.TOTALS),
     "price_model_id": _always(None),
-    "app_path": RunField(app_path),
+    "app_path": RunField(_app_path),
     "feedback_stats": RunField(_feedback_stats, Part.FEEDBACK),
     "last_queued_at": _always(None),
 }
@@ -247,6 +249,10 @@ V1: Final[Mapping[str, RunField]] = {
     **_SHARED,
     "session_id": _id_column("project_id"),
     "parent_run_id": _id_column("parent_run_id"),
+    "child_run_ids": RunField(lambda run, _: [format_id(id_) for id_, _ in run.below], Part.BELOW),
+    "direct_child_run_ids": RunField(
+        lambda run, _: [format_id(id_) for id_, parent in run.below if parent == run.state.id], Part.BELOW
+    ),
     "serialized": RunField(_serialized, Part.RECORD),
     "s3_urls": RunField(_s3_urls, Part.ATTACHMENTS),
     "prompt_cost": _dollars_of("prompt_cost"),
@@ -262,6 +268,9 @@ V1: Final[Mapping[str, RunField]] = {
     },
 }
 """The fields of the first generation, by the names in `select`."""
+
+V1_ALL: Final = tuple(name for name, field in V1.items() if not field.parts & Part.BELOW)
+"""What is told when nothing is selected: everything but the ids of runs below, of which there may be very many."""
 
 V1_ALWAYS: Final = ("id", "name", "run_type", "status", "start_time", "trace_id", "session_id", "parent_run_id")
 """What SDKs need of every run, whatever they select."""

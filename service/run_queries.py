@@ -21,7 +21,7 @@ from service.keys import Scope
 from service.parts import EnginePart
 from service.rendering import body_of
 from service.run_cursors import place_at, run_cursor
-from service.run_fields import V1, V1_ALWAYS, page_of, parts_of
+from service.run_fields import V1, V1_ALL, V1_ALWAYS, page_of, parts_of
 from service.values import dollars
 from service.wire.errors import error_responses
 from service.wire.run_queries import GroupsQuery, RunFilters, RunGroups, RunsPage, RunsQuery, RunStats, StatsQuery
@@ -85,7 +85,7 @@ async def query_runs(asked: RunsQuery, engine: EnginePart, site: SitePart) -> Re
     is_ascending = asked.order == "asc"
     query = _run_query(asked, is_ascending=is_ascending)
     after = None if asked.cursor is None else place_at(asked.cursor, is_ascending=is_ascending)
-    selected = dict.fromkeys((*V1_ALWAYS, *(name for name in asked.select or V1 if name in V1)))
+    selected = dict.fromkeys((*V1_ALWAYS, *(name for name in asked.select or V1_ALL if name in V1)))
     limit = min(asked.limit or PAGE_RUNS_MAX, PAGE_RUNS_MAX)
     async with engine.connect() as connection:
         page = await queries.find(connection, query, limit=limit, after=after)

@@ -106,13 +106,20 @@ async def read_run_url(
     run_id: str,
     engine: EnginePart,
     site: SitePart,
-    project_id: Unread = None,
-    trace_id: Unread = None,
+    project_id: Annotated[str | None, Query(description="The project of a run that is not there yet.")] = None,
+    trace_id: Annotated[str | None, Query(description="The trace of a run that is not there yet.")] = None,
     start_time: Unread = None,
 ) -> RunUrl:
-    """Where a run is shown."""
-    run = await _read(run_id, engine, Part.ROW)
-    return RunUrl(url=site.addresses.origin + app_path(run, site))
+    """Where a run is shown. One that is still on its way will be shown in the project and trace that are given."""
+    id_ = path_id("run", run_id)
+    async with engine.connect() as connection:
+        found = (await queries.find(connection, RunQuery(ids=[id_]), limit=1)).runs
+    if found:
+        return RunUrl(url=site.addresses.origin + app_path(site, found[0].project_id, id_, found[0].trace_id))
+    if project_id is None or trace_id is None:
+        raise HTTPException(404, f"There is no run {run_id}, and no project_id and trace_id say where it will be.")
+    path = app_path(site, path_id("project", project_id), id_, path_id("trace", trace_id))
+    return RunUrl(url=site.addresses.origin + path)
 
 
 async def _read(run_id: str, engine: EnginePart, parts: Part) -> Details:

@@ -1,6 +1,7 @@
 """Reading one run."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
@@ -9,18 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.ids import parse_id
 from events.kinds import run_stream
 from events.log import read_stream
-from projections import asof, attachments, feedback, record, rollup, traces
+from projections import asof, attachments, details, record, traces
 from projections.asof import WholeRun
-from projections.details import Details
+from projections.details import Details, Part
 from projections.reverts import effective
 from projections.rollup import AMOUNTS
-from service import rendering, run_fields
+from service import rendering
 from service.addresses import SitePart
 from service.asof import MomentOfRunPart
 from service.auth import authorise
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
 from service.rendering import StatusWords
+from service.requests import is_langsmith_sdk
+from service.run_fields import V1, document, parts_of
 from service.wire.errors import error_responses
 from service.wire.runs import RunResponse
 
@@ -29,7 +32,10 @@ router = APIRouter(
     dependencies=[Depends(authorise(Scope.READ))],
     responses=error_responses(401, 403, 504),
 )
-_MORE = ("parent_run_ids", "app_path", "feedback_stats")
+_MORE: Final = ("parent_run_ids", "app_path", "feedback_stats")
+# What LangSmith's SDKs look for: old ones find the runs below a run by these ids.
+_MORE_FOR_SDKS: Final = (*AMOUNTS, "child_run_ids")
+_OTHERS: Final = Part.FEEDBACK | Part.TOTALS | Part.BELOW
 
 
 def path_id(noun: str, text: str) -> bytes:
@@ -49,8 +55,7 @@ def status_words(request: Request, asked: StatusWords | None) -> StatusWords:
     """LangSmith's words for its own SDKs, the documented ones for everyone else, unless asked for either."""
     if asked is not None:
         return asked
-    is_sdk = request.headers.get("user-agent", "").startswith("langsmith")
-    return "langsmith" if is_sdk else "documented"
+    return "langsmith" if is_langsmith_sdk(request.headers) else "documented"
 
 
 @router.get("/runs/{run_id}", response_model=RunResponse, responses=error_responses(404))
@@ -79,21 +84,22 @@ async def read_run(
             found = await asof.run_at(connection, id_, position, rule=settings.status_rule)
         if found is None:
             raise HTTPException(404, f"There is no run {run_id}{then(position)}.")
-        run = await _detailed(connection, found, is_now=position is None)
-    words = status_words(request, asked)
-    more = run_fields.document(run_fields.V1, _MORE + (AMOUNTS if words == "langsmith" else ()), run, site)
+        words = status_words(request, asked)
+        fields = _MORE + (_MORE_FOR_SDKS if words == "langsmith" else ())
+        # What others tell is not known as it was then.
+        others = parts_of(V1, fields) & _OTHERS if position is None else Part.ROW
+        run = await _detailed(connection, found, others)
+    more = document(V1, fields, run, site)
     body = rendering.run(
         found.named, found.record, found.attachments, found.above, site.addresses, words=words, more=more
     )
     return Response(body, media_type="application/json", headers={"Vary": "User-Agent"})
 
 
-async def _detailed(connection: AsyncConnection, found: WholeRun, *, is_now: bool) -> Details:
-    """The run with what others tell of it now: feedback, and the usage of what is below it."""
-    state = found.named.run
-    told = await feedback.of_runs(connection, [state.id]) if is_now else []
-    totals = (await rollup.totals_of(connection, [state]))[state.id] if is_now else rollup.own_totals(state)
-    return Details(state, found.record, found.attachments, told, totals, found.above)
+async def _detailed(connection: AsyncConnection, found: WholeRun, others: Part) -> Details:
+    """The run with what is told of it by others: those below it, and whoever gave feedback."""
+    (told,) = await details.read(connection, [found.named.run], others, bytes_max=0)
+    return replace(told, record=found.record, attachments=found.attachments, above=found.above)
 
 
 async def _read_now(connection: AsyncConnection, run_id: bytes) -> WholeRun | None:

@@ -46,7 +46,7 @@ class InfoBody(BaseModel):
                         "zstd_compression_enabled": True,
                         "gzip_body_enabled": True,
                         "ch_query_enabled": True,
-                        "sdb_query_enabled": False,
+                        "sdb_query_enabled": True,
                     },
                     "tenant_handle": "agent-spy-local",
                 }
@@ -54,7 +54,7 @@ class InfoBody(BaseModel):
         }
     )
 
-    version: str = Field(description="The version of the service.")
+    version: str = Field(description="The version of the service; to LangSmith's SDKs, of its API.")
     license_expiration_time: datetime | None = Field(description="Always null: no licence is needed.")
     batch_ingest_config: BatchIngestConfig = Field(description="How clients send runs.")
     instance_flags: InstanceFlags = Field(description="What clients may make use of.")

@@ -196,6 +196,9 @@ class RunResponse(RunFacts):
     version: int = Field(description="How many writes there were to this run.")
     parent_run_ids: list[str] = Field(description="The runs above it, from the root down to its parent.")
     app_path: str = Field(description="The path of its page.")
+    child_run_ids: list[str] = Field(
+        default_factory=list, description="The runs below it; told to LangSmith's SDKs alone."
+    )
     feedback_stats: dict[str, Any] | None = Field(description="The feedback on it in numbers, by its key.")
     s3_urls: dict[str, PresignedAttachment] = Field(
         default_factory=dict, description="Its attachments as `attachment.<name>`; absent when there are none."

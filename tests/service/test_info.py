@@ -1,6 +1,7 @@
 from typing import Any
 
 from service.app import create_app
+from service.info import LANGSMITH_VERSION
 from service.settings import load_settings
 from tests.service.running import client_of
 
@@ -29,7 +30,7 @@ async def test_info_has_the_documented_fields_and_what_sdks_of_all_ages_need() -
             "zstd_compression_enabled": True,
             "gzip_body_enabled": True,
             "ch_query_enabled": True,
-            "sdb_query_enabled": False,
+            "sdb_query_enabled": True,
         },
         "tenant_handle": "agent-spy-local",
     }
@@ -46,3 +47,11 @@ async def test_clients_are_not_told_to_send_more_than_is_taken() -> None:
 
 async def test_the_version_is_the_application_s() -> None:
     assert (await info(app_version="1.2.3"))["version"] == "1.2.3"
+
+
+async def test_langsmiths_sdks_are_told_the_version_of_the_api_they_may_call() -> None:
+    async with client_of(create_app(load_settings(None))) as client:
+        for agent in ("langsmith-py/0.15.0-httpx2", "langsmith-js/0.12.0"):
+            answer = await client.get("/info", headers={"user-agent": agent})
+            assert answer.json()["version"] == LANGSMITH_VERSION
+            assert "User-Agent" in answer.headers["vary"]

@@ -118,7 +118,13 @@ async def test_a_run_has_an_address(store: Store) -> None:
     url = (await store.get(f"/api/v2/runs/{run['id']}/url", project_id=new_id(), trace_id=run["id"]))["url"]
     assert url.startswith("http://testserver/o/")
     assert f"/r/{run['id']}?trace_id={run['id']}" in url
-    assert url.endswith((await store.run(run["id"]))["app_path"])
+    assert (await store.run(run["id"]))["app_path"].startswith(url.removeprefix("http://testserver"))
+
+
+async def test_a_run_that_is_still_on_its_way_has_an_address(store: Store) -> None:
+    run_id, project_id, trace_id = new_id(), new_id(), new_id()
+    url = (await store.get(f"/api/v2/runs/{run_id}/url", project_id=project_id, trace_id=trace_id))["url"]
+    assert url.endswith(f"/projects/p/{project_id}/r/{run_id}?trace_id={trace_id}")
 
 
 async def test_what_is_not_there_is_not_found(store: Store) -> None:
