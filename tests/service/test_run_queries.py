@@ -1,7 +1,7 @@
 """Queries of runs through LangSmith's API: pages, filters, fields, sums and conversations."""
 
-import random
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ import pytest
 from events import log
 from projections.filters.syntax import InvalidFilter
 from service import run_queries
+from tests.fuzz.garbling import garbled
 from tests.plans import recording, whole_reads
 from tests.service.apps import Store, a_run, an_ended_run, json_part, new_id
 
@@ -239,7 +240,7 @@ async def test_no_filter_is_ever_the_servers_fault_and_none_changes_anything(sto
     await store.post(an_ended_run(tags=["a"], extra={"metadata": {"k": "v"}}), llm(3))
     await store.send_parts(json_part(f"feedback.{new_id()}", {"key": "k", "score": 1}))
     before = await store.dump()
-    for number, text in enumerate(garbled(random.Random(1), 400)):
+    for number, text in enumerate(garbled(Random(1), 400)):
         name = ("filter", "trace_filter", "tree_filter")[number % 3]
         body = orjson.dumps({name: text.encode("utf-8", "replace").decode(), "limit": 2})
         answer = await store.client.post("/runs/query", content=body, headers={"content-type": "application/json"})
@@ -247,45 +248,8 @@ async def test_no_filter_is_ever_the_servers_fault_and_none_changes_anything(sto
     assert await store.dump() == before
 
 
-VALID = (
-    'and(eq(run_type, "chain"), gt(latency, 10), gt(total_tokens, 5000))',
-    'and(gt(start_time, "2023-07-15"), or(neq(error, null), and(eq(feedback_key, "C"), eq(feedback_score, 0))))',
-    'and(in(metadata_key, ["session_id","conversation_id","thread_id"]), eq(metadata_value, "T"))',
-    "and(eq(metadata_key, 'k'), neq(metadata_value, 'v'))",
-    'or(has(tags, "a"), like(name, "%Plan_ing%"), search(inputs, "q"), has(metadata, \'{"k": "v"}\'))',
-    'not(in(total_cost, [1, 2.5, 1e400, -0, "3"]))',
-    'and(gt(name, "\\u0000"), lt(error, "x"), eq(parent_run_id, null), gte(feedback_value, 7))',
-)
-PIECES = (
-    *"()[],\"'\\ \0é😀",
-    "null",
-    "1e999",
-    "9" * 39,
-    "eq(",
-    "not(",
-    "name",
-    "tags",
-    "latency",
-    "feedback_score",
-    "{}",
-)
-
-
-def garbled(chance: random.Random, count: int) -> Sequence[str]:
-    """Filters, most of them with something cut out, put in or doubled."""
-    made = list(VALID)
-    while len(made) < count:
-        text = chance.choice(VALID)
-        for _ in range(chance.randrange(4)):
-            one, other = sorted(chance.randrange(len(text) + 1) for _ in range(2))
-            part = chance.choice(("", chance.choice(PIECES), text[one:other] * 2, chance.choice(VALID)))
-            text = text[:one] + part + text[other:] if chance.random() < 0.5 else text[:one] + part + text[one:]
-        made.append(text)
-    return made
-
-
 def test_garbled_filters_are_of_both_kinds() -> None:
-    texts = garbled(random.Random(1), 400)
+    texts = garbled(Random(1), 400)
     refused = 0
     for text in texts:
         try:

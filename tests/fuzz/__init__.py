@@ -1,0 +1,1 @@
+"""Filters that nobody would write, thousands of them: `python -m tests.fuzz`."""
