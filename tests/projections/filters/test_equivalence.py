@@ -15,6 +15,7 @@ from tests.projections.filters.populations import filters, items_of, populations
 from tests.projections.filters.reference import Filter, Sent, World
 from tests.projections.stores import Store, flat, in_store
 
+# Without shrinking: each of its thousand tries makes a database.
 stored = settings(
     phases=(Phase.generate,),
     deadline=None,
