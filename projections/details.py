@@ -20,7 +20,8 @@ from projections.feedback import Feedback
 from projections.record import Record
 from projections.reverts import effective
 from projections.rollup import Totals
-from projections.runs import RunState, read_text, runs
+from projections.runs import RunState, runs
+from projections.words import read_text
 
 _ID_CHARS: Final = 36
 

@@ -60,8 +60,9 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class ExtraFacts(msgspec.Struct, frozen=True):
-    """What `extra` says: texts fit for a column, `usage_metadata` as a JSON object."""
+    """What `extra` says: texts fit for a column, `metadata` and `usage_metadata` as JSON objects."""
 
+    metadata: bytes | None = None
     session_id: str | None = None
     conversation_id: str | None = None
     thread_id: str | None = None
@@ -110,11 +111,14 @@ def extra_facts(extra_raw: bytes) -> ExtraFacts:
     """What `extra` says; nothing but None when it is no object."""
     try:
         usual = _decode_usual_extra(extra_raw)
+        raw = bytes(usual.metadata)
+        metadata = _decode_usual_metadata(raw) if raw[:1] == b"{" else _NO_METADATA
     except REFUSALS:
         return _odd_extra_facts(extra_raw)
-    metadata, invocation = usual.metadata or _NO_METADATA, usual.invocation_params or _NO_INVOCATION
+    invocation = usual.invocation_params or _NO_INVOCATION
     usage = bytes(metadata.usage_metadata)
     return ExtraFacts(
+        metadata=raw if raw[:1] == b"{" else None,
         session_id=_column(metadata.session_id),
         conversation_id=_column(metadata.conversation_id),
         thread_id=_column(metadata.thread_id),
@@ -140,12 +144,13 @@ class _UsualInvocation(msgspec.Struct, frozen=True):
 
 
 class _UsualExtra(msgspec.Struct, frozen=True):
-    metadata: _UsualMetadata | None = None
+    metadata: msgspec.Raw = msgspec.Raw(b"")
     invocation_params: _UsualInvocation | None = None
 
 
 _NO_METADATA = _UsualMetadata()
 _NO_INVOCATION = _UsualInvocation()
+_decode_usual_metadata = msgspec.json.Decoder(_UsualMetadata).decode
 _decode_usual_extra = msgspec.json.Decoder(_UsualExtra).decode
 
 
@@ -155,6 +160,7 @@ def _odd_extra_facts(extra_raw: bytes) -> ExtraFacts:
     invocation = _members(extra.get("invocation_params", b""))
     metadata = _members(extra.get("metadata", b""))
     return ExtraFacts(
+        metadata=_object(extra, "metadata"),
         session_id=_key(metadata, "session_id"),
         conversation_id=_key(metadata, "conversation_id"),
         thread_id=_key(metadata, "thread_id"),

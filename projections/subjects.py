@@ -36,7 +36,8 @@ from projections.filters.evaluating import Pair
 from projections.record import Record
 from projections.reverts import effective
 from projections.rollup import Totals
-from projections.runs import ERROR_CHARS_MAX, RunState, read_text
+from projections.runs import RunState
+from projections.words import ERROR_CHARS_MAX, read_text
 
 _RUNS_BYTES_MAX: Final = 256 * 1024 * 1024
 _DOCUMENT_OF: Final[Mapping[Family, Document]] = {"input": "inputs", "output": "outputs"}

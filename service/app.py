@@ -47,8 +47,8 @@ from service.keys import Keyring
 from service.measuring import Metered, sampling
 from service.metrics import Metrics
 from service.parts import now
-from service.probing import probing
 from service.paths import API_ROOT, API_V2_ROOT, Paths
+from service.probing import probing
 from service.rebuild_jobs import RebuildJobs
 from service.requests import AccessLog, ReadTimeout, RequestIds
 from service.schema_version import require_newest

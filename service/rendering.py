@@ -17,7 +17,6 @@ from projections.runs import RunState
 from projections.stats import Summary
 from projections.traces import NamedRun
 from projections.trees import Node, Tree, render
-from projections.words import read_text
 from service.addresses import Addresses
 from service.values import (
     as_object,

@@ -12,7 +12,8 @@ from events.jsontext import NotJSON, clean, split_array
 from events.kinds import said
 from events.times import format_time
 from projections.attachments import Attachment
-from projections.runs import RunState, read_text
+from projections.runs import RunState
+from projections.words import read_text
 from service.addresses import Addresses
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     not_,
     or_,
     true,
+    type_coerce,
 )
 from sqlalchemy.types import BigInteger
 
@@ -47,7 +48,7 @@ from projections.filters.conditions import (
     Search,
     SomePair,
 )
-from projections.runs import column_text
+from projections.words import column_text
 
 _COMBINATIONS_MAX: Final = 64
 
@@ -134,7 +135,8 @@ def _value(field: Field, run: FromClause) -> ColumnElement[Any]:
     match field.name:
         case "latency":
             spent = run.c.end_time - run.c.start_time
-            return case((run.c.end_time.is_(None), None), (spent < 0, 0), else_=spent)
+            # Without its type said, PostgreSQL would be given what it is compared with as integers of 32 bits.
+            return type_coerce(case((run.c.end_time.is_(None), None), (spent < 0, 0), else_=spent), BigInteger)
         case "execution_order":
             return case((run.c.is_root == 1, literal_column("1", BigInteger)), else_=None)
         case "has_inputs":

@@ -10,8 +10,8 @@ from events.times import parse_time
 from projections.filters.conditions import Kind, Order, Value
 from projections.filters.syntax import Literal
 from projections.pairs import number_text
-from projections.runs import column_text
 from projections.status import langsmith_status_filter
+from projections.words import column_text
 
 NUMBER_LIMIT: Final = 2**62
 _EXACT: Final = Context(prec=400)

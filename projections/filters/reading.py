@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, cast
 
 from events.jsontext import NotJSON, dumps, loads
-from projections import runs
+from projections import words
 from projections.filters.conditions import (
     DOCUMENTS,
     FIELDS,
@@ -48,10 +48,10 @@ from projections.filters.syntax import Argument, Call, InvalidFilter, Literal, N
 
 _ORDERS: Final[tuple[Order, ...]] = ("gt", "gte", "lt", "lte")
 _CHARS_MAX: Final[Mapping[str, int]] = {
-    "name": runs.NAME_CHARS_MAX,
-    "run_type": runs.RUN_TYPE_CHARS_MAX,
-    "thread_id": runs.WORD_CHARS_MAX,
-    "error": runs.ERROR_CHARS_MAX,
+    "name": words.NAME_CHARS_MAX,
+    "run_type": words.RUN_TYPE_CHARS_MAX,
+    "thread_id": words.WORD_CHARS_MAX,
+    "error": words.ERROR_CHARS_MAX,
 }
 _UNORDERED: Final = frozenset({Kind.ID, Kind.TRUTH, Kind.STATUS})
 _FAMILY_OF: Final[Mapping[str, Family]] = {"metadata": "metadata", "inputs": "input", "outputs": "output"}
@@ -172,7 +172,7 @@ class _Reader:
     def _has(self, call: Call) -> Condition:
         name, literal = self._arguments(call, 2, 'has(tags, "tag") or has(metadata, \'{"key": "value"}\')')
         if isinstance(name, Name) and name.text == "tags":
-            return HasTag(runs.column_text(self._text_in(literal), runs.TAG_CHARS_MAX))
+            return HasTag(words.column_text(self._text_in(literal), words.TAG_CHARS_MAX))
         document = self._document(name)
         text = self._text_in(literal)
         try:
@@ -227,7 +227,7 @@ class _Reader:
     def _value(self, field: Field, literal: Argument) -> Value | Decimal:
         value = None
         if isinstance(literal, Literal):
-            value = value_of(field.kind, literal, _CHARS_MAX.get(field.name, runs.NAME_CHARS_MAX))
+            value = value_of(field.kind, literal, _CHARS_MAX.get(field.name, words.NAME_CHARS_MAX))
         if value is None:
             raise self._wrong(literal, field.kind.value)
         return value

@@ -185,6 +185,17 @@ async def test_a_filter_looks_into_inputs_that_are_too_large_for_the_log(store: 
     assert await ids(store, filter=text, select=["id"]) == [run["id"]]
 
 
+async def test_numbers_of_any_size_are_compared(store: Store) -> None:
+    run = an_ended_run()
+    await store.post(run)
+    for name in ("latency", "total_tokens", "total_cost", "execution_order", "start_time", "feedback_score"):
+        for number in ("3600.000001", "1e12", "-1e30", "9e300"):
+            value = number if name != "start_time" else '"9999-12-31T23:59:59Z"'
+            for operator in ("eq", "gt", "lte"):
+                await ids(store, filter=f"{operator}({name}, {value})")
+    assert await ids(store, filter="lt(latency, 1e12)") == [run["id"]]
+
+
 async def test_metadata_of_a_patch_counts(store: Store) -> None:
     run = a_run(extra={"metadata": {"a": 1, "b": 1}})
     await store.post(run)

@@ -46,7 +46,8 @@ seconds = st.sampled_from([Decimal(text) for text in ("0", "1", "1.5", "60", "36
 @st.composite
 def a_run(draw: st.DrawFn, number: int) -> Sent:
     """A run whose parent, if it has one, has a smaller number."""
-    start = draw(seconds)
+    start, usage = draw(seconds), draw(st.one_of(st.none(), usages))
+    told = {} if usage is None else {"usage_metadata": usage}
     return Sent(
         number=number,
         name=draw(texts),
@@ -56,11 +57,11 @@ def a_run(draw: st.DrawFn, number: int) -> Sent:
         parent=draw(st.one_of(st.none(), st.integers(1, number - 1))) if number > 1 else None,
         error=draw(st.sampled_from((None, None, "boom", "Boom at 7"))),
         tags=draw(st.lists(st.sampled_from(TAGS), max_size=3)),
-        metadata=draw(metadata) | draw(st.sampled_from(({}, {"thread_id": "t"}, {"thread_id": "7"}))),
+        metadata=told | draw(metadata) | draw(st.sampled_from(({}, {"thread_id": "t"}, {"thread_id": "7"}))),
         inputs=draw(documents),
         outputs=draw(st.one_of(st.none(), documents)),
         example=draw(st.sampled_from((None, 90, 91))),
-        usage=draw(st.one_of(st.none(), usages)),
+        usage=usage,
         feedback=draw(st.lists(feedback, max_size=2)),
     )
 
@@ -81,7 +82,7 @@ def items_of(run: Sent) -> list[Item]:
         "parent_run_id": None if run.parent is None else id_text(run.parent),
         "error": run.error,
         "tags": run.tags,
-        "extra": {"metadata": run.metadata | ({} if run.usage is None else {"usage_metadata": run.usage})},
+        "extra": {"metadata": run.metadata},
         "inputs": run.inputs,
         "outputs": run.outputs,
         "reference_example_id": None if run.example is None else id_text(run.example),
