@@ -2,9 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, LargeBinary, func, literal, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    LargeBinary,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.schema import SHARD
@@ -37,15 +47,32 @@ class NamedRun:
     project_name: str
 
 
+class Place(NamedTuple):
+    """Where a root run stands in the list: its start (µs) and its id."""
+
+    start: int
+    id: bytes
+
+
 async def find_roots(
-    connection: AsyncConnection, filters: Filters, *, limit: int, offset: int, shard: int = SHARD
+    connection: AsyncConnection,
+    filters: Filters,
+    *,
+    limit: int,
+    offset: int,
+    after: Place | None = None,
+    shard: int = SHARD,
 ) -> list[NamedRun]:
-    """A page of root runs, the newest start first; runs of one start in the order of their ids."""
+    """A page of root runs, the newest start first; runs of one start in the falling order of their ids.
+
+    Pages that begin `after` the last run of the one before neither skip nor repeat a run when others come meanwhile.
+    """
     roots = await _roots(connection, filters, shard)
+    beyond = [] if after is None else [tuple_(roots.c.start_time, roots.c.id) < tuple_(*after)]
     query = (
         select(*roots.c, projects.c.name.label("project_name"))
         .join(projects, (projects.c.shard == roots.c.shard) & (projects.c.id == roots.c.project_id))
-        .where(*_conditions(roots, filters, shard))
+        .where(*_conditions(roots, filters, shard), *beyond)
         .order_by(roots.c.start_time.desc(), roots.c.id.desc())
         .limit(limit)
         .offset(offset)

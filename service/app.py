@@ -29,6 +29,7 @@ from service import (
     ingest,
     log,
     measuring,
+    pages,
     projects,
     quarantine,
     readmodels,
@@ -59,7 +60,7 @@ from service.streaming import LogFeed
 from service.wire.errors import error_responses
 from service.writer import NOBODY, IngestWriter, Memory
 
-ROOT_ROUTERS = (health.router, docs.router)
+ROOT_ROUTERS = (health.router, docs.router, pages.router)
 """What is found at the root alone."""
 
 API_ROUTERS = (

@@ -1,6 +1,6 @@
-"""Cursors: opaque words for a place in a numbered table of the log, after which to go on reading.
+"""Cursors: opaque words for a place after which to go on reading, in a numbered table of the log or among the traces.
 
-A cursor names the shard, the number of a row, and the beginning of the chain's value there. So one that was given out
+A cursor of the log names the shard, the number of a row, and the beginning of the chain's value there. So one that was given out
 by another database, or before an older backup was restored, is found out, instead of leaving a gap or telling twice.
 """
 
@@ -13,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.reading import chain_at
 from events.schema import SHARD
+from projections.traces import Place
 
 _PACKED: Final = struct.Struct(">HQ5s")
 _CHAIN_BYTES: Final = 5
+_PLACE: Final = struct.Struct(">q16s")
 
 
 class InvalidCursor(Exception):
@@ -40,3 +42,16 @@ async def number_of(connection: AsyncConnection, column: Any, text: str, *, shar
             "restored: begin anew without it"
         )
     return int(number)
+
+
+def cursor_of_place(place: Place) -> str:
+    """The cursor of a trace, by where it stands in the list of traces. 32 letters, digits, `-` and `_`."""
+    return base64.urlsafe_b64encode(_PLACE.pack(*place)).decode()
+
+
+def place_of(text: str) -> Place:
+    """The place that a cursor names. Raises `InvalidCursor`."""
+    try:
+        return Place(*_PLACE.unpack(base64.b64decode(text.encode(), b"-_", validate=True)))
+    except (binascii.Error, struct.error, UnicodeEncodeError):
+        raise InvalidCursor(f"{text!r} is no cursor of traces: give one that an earlier answer gave") from None

@@ -15,12 +15,13 @@ from projections import asof, projects, stats, traces, trees
 from projections.asof import WholeTrace
 from projections.runs import RunState
 from projections.status import Status, status_filter
-from projections.traces import Filters, NamedRun
+from projections.traces import Filters, NamedRun, Place
 from projections.trees import Edge
 from service import rendering
 from service.addresses import AddressesPart
 from service.asof import MomentPart
 from service.auth import authorise
+from service.cursors import cursor_of_place, place_of
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
 from service.runs import path_id, then
@@ -90,13 +91,20 @@ async def read_roots(
     offset: Annotated[
         int, BeforeValidator(lambda v: 0 if v == "" else v), Query(ge=0, le=2**62, description="How many to skip.")
     ] = 0,
+    after: Annotated[
+        Text, Query(description="Only traces after this cursor, which an earlier answer gave as `next`.")
+    ] = None,
     preview: Annotated[
         bool,
         BeforeValidator(lambda v: False if v == "" else v),
         Query(description="Previews instead of whole inputs and outputs."),
     ] = False,
 ) -> Response:
-    """Traces, the newest start first. Beyond 32 MB of inputs and outputs a page gives previews, marked so."""
+    """Traces, the newest start first. Beyond 32 MB of inputs and outputs a page gives previews, marked so.
+
+    Pages by `after` neither skip nor repeat a trace when others come meanwhile, and the last costs what the first does.
+    """
+    place = None if after is None else place_of(after)
     async with engine.connect() as connection:
         names = [name for name in (project, project_name) if name is not None]
         filters = Filters(
@@ -106,10 +114,13 @@ async def read_roots(
             start_from=start_time_gte,
             start_to=start_time_lte,
         )
-        page = await traces.find_roots(connection, filters, limit=limit, offset=offset)
+        found = await traces.find_roots(connection, filters, limit=limit + 1, offset=offset, after=place)
+        page = found[:limit]
         total = await traces.count_roots(connection, filters)
         events = {} if preview else await log.read_at(connection, _positions(page), bytes_max=PAGE_BYTES_MAX)
-    body = rendering.root_runs(page, events, addresses, total=total, limit=limit, offset=offset)
+    last = page[-1].run if len(found) > limit else None
+    next_ = None if last is None else cursor_of_place(Place(last.start_time, last.id))
+    body = rendering.root_runs(page, events, addresses, total=total, limit=limit, offset=offset, next_=next_)
     return Response(body, media_type="application/json")
 
 

@@ -63,15 +63,20 @@ def root_runs(
     total: int,
     limit: int,
     offset: int,
+    next_: str | None,
 ) -> bytes:
-    """A page of traces. `events` holds those that carry inputs and outputs; where one is missing, previews stand."""
+    """A page of traces. `events` holds those that carry inputs and outputs; where one is missing, previews stand.
+
+    `next_` is the cursor after which the next page begins; None when there is none.
+    """
     return body_of(
         {
             "runs": [_trace_run(named, events, addresses) for named in page],
             "total": total,
             "limit": limit,
             "offset": offset,
-            "has_more": offset + len(page) < total,
+            "has_more": next_ is not None,
+            "next": next_,
         }
     )
 

@@ -72,6 +72,7 @@ class RootRunsResponse(BaseModel):
                     "limit": 50,
                     "offset": 0,
                     "has_more": False,
+                    "next": None,
                 }
             ]
         }
@@ -82,6 +83,7 @@ class RootRunsResponse(BaseModel):
     limit: int = Field(description="How many were asked for.")
     offset: int = Field(description="How many were skipped.")
     has_more: bool = Field(description="Whether more follow after these.")
+    next: str | None = Field(description="`after` for the next page; null when this is the last.")
 
 
 class RunHierarchyNode(RunFacts):

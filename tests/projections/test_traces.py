@@ -9,7 +9,7 @@ from sqlalchemy import event
 from events.times import parse_time
 from projections import projects, traces
 from projections.status import status_filter
-from projections.traces import Filters
+from projections.traces import Filters, Place
 from projections.words import project_id_of
 from tests.projections.stores import START, Store, id_text, opened, patched, posted, run_id
 
@@ -292,6 +292,17 @@ async def test_a_page_of_roots_comes_from_a_partial_index(filters: Filters, inde
             await traces.find_roots(connection, filters, limit=50, offset=0)
         plan = await plan_of(store, sent)
         assert f"SEARCH runs USING INDEX {index} (" in plan
+        assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("filters", [EVERYTHING, Filters(project_ids=[ONE], status="running")])
+async def test_a_page_after_a_place_begins_there_in_the_index(filters: Filters, sqlite_url: str) -> None:
+    async with opened(sqlite_url) as store:
+        sent = statements_of(store)
+        async with store.engine.connect() as connection:
+            await traces.find_roots(connection, filters, limit=50, offset=0, after=Place(1, run_id(1)))
+        plan = await plan_of(store, sent)
+        assert "(start_time,id)<(?,?))" in plan
         assert "TEMP B-TREE" not in plan
 
 

@@ -106,6 +106,31 @@ async def test_pages_follow_each_other_without_gap_or_repetition(listed: Store) 
     assert (names(beyond), beyond["total"], beyond["has_more"]) == ([], 6, False)
 
 
+async def test_pages_by_cursor_neither_skip_nor_repeat_while_others_come(store: Store) -> None:
+    runs = [a_run(name=str(number), start_time=at(number % 4)) for number in range(30)]
+    await store.post(*runs)
+    whole = names(await store.roots())
+    for limit in (1, 7, 30):
+        found: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            page = await store.roots(limit=limit, after=after)
+            found += names(page)
+            after = page["next"]
+            assert page["has_more"] == (after is not None)
+            await store.post(a_run(name="newer", start_time=at(30)))
+        assert [name for name in found if name != "newer"] == whole
+        assert len(found) - found.count("newer") == 30
+
+
+async def test_a_word_that_is_no_cursor_of_traces_is_refused_with_a_sentence(listed: Store) -> None:
+    cursor_of_the_log = (await listed.get("/events?limit=1"))["events"][0]["cursor"]
+    for wrong in ("x", "\0", "é", cursor_of_the_log, "A" * 33):
+        answer = await listed.client.get("/dashboard/runs/roots", params={"after": wrong})
+        assert answer.status_code == 422, wrong
+        assert "is no cursor of traces" in answer.json()["detail"]
+
+
 async def test_traces_of_one_start_keep_their_order_across_pages(store: Store) -> None:
     runs = [a_run(name=str(number)) for number in range(20)]
     await store.post(*runs)

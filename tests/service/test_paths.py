@@ -61,7 +61,7 @@ async def test_a_route_is_found_under_every_prefix_without_a_redirect(app: FastA
     assert (response.status_code, response.json()) == (200, "a")
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/api/v1/health", "/things", "/", "/docs/files/nothing.js"])
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1/health", "/things", "/ui2", "/docs/files/nothing.js"])
 async def test_an_unknown_path_is_answered_404_in_json(app: FastAPI, path: str) -> None:
     async with client_of(app) as client:
         response = await client.get(path)

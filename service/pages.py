@@ -1,0 +1,92 @@
+"""The dashboard's pages. One HTML document serves them all: which page it shows, its scripts read off the address.
+
+The pages hold no data. What they show they read from the documented endpoints, with the key that the viewer gives.
+"""
+
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+
+from service.page_files import PageFile, PageFiles, PageFolder
+from service.parts import SettingsPart
+from service.paths import API_ROOT
+
+router = APIRouter(include_in_schema=False)
+
+FILES_PATH: Final = "/ui/files"
+_DOCUMENT: Final = "index.html"
+_A_YEAR: Final = "public, max-age=31536000, immutable"
+# Nothing inline but the import map, nothing from elsewhere, nothing that would turn a text into markup.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY.format(scripts=""),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Vary": "Accept-Encoding",
+}
+
+_folder = PageFolder()
+
+
+def page_folder() -> PageFolder:
+    return _folder
+
+
+FolderPart = Annotated[PageFolder, Depends(page_folder)]
+
+
+@router.api_route(FILES_PATH + "/{digest}/{path:path}", methods=["GET", "HEAD"])
+def read_file(digest: str, path: str, request: Request, folder: FolderPart) -> Response:
+    """A file of the pages. Kept for good by whoever asked for exactly this one."""
+    files = folder.files()
+    file = files.by_path.get(path)
+    if file is None or path == _DOCUMENT:
+        raise HTTPException(404, f"The dashboard has no file {path!r}.")
+    cache_control = _A_YEAR if digest == files.digest else "no-cache"
+    return _answer_file(request, file, cache_control)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+@router.api_route("/ui", methods=["GET", "HEAD"])
+@router.api_route("/ui/{page:path}", methods=["GET", "HEAD"])
+# What SDKs print: a project, a run in it, and a run that is shared.
+@router.api_route("/o/{page:path}", methods=["GET", "HEAD"])
+@router.api_route(API_ROOT + "/public/{token}/r", methods=["GET", "HEAD"])
+def read_page(request: Request, folder: FolderPart, settings: SettingsPart) -> Response:
+    """The document of every page."""
+    body = _document(folder.files(), settings.app_name)
+    policy = _POLICY.format(scripts=f" 'sha256-{_hash_of_import_map(body)}'")
+    headers = {**_HEADERS, "Content-Security-Policy": policy, "Cache-Control": "no-cache"}
+    return Response(body, media_type="text/html", headers=headers)
+
+
+def _document(files: PageFiles, title: str) -> str:
+    body = files.by_path[_DOCUMENT].body.decode()
+    # So that a browser fetches all modules at once, and not each when another imports it.
+    modules = [path for path in files.modules if path not in body]
+    preloads = "\n".join(f'<link rel="modulepreload" href="{{files}}/{path}">' for path in modules)
+    body = body.replace("{preloads}", preloads).replace("{files}", f"{FILES_PATH}/{files.digest}")
+    return body.replace("{title}", escape(title))
+
+
+def _hash_of_import_map(document: str) -> str:
+    """What lets the one inline script be: the base64 of its SHA-256."""
+    script = document.partition('<script type="importmap">')[2].partition("</script>")[0]
+    return b64encode(sha256(script.encode()).digest()).decode()
+
+
+def _answer_file(request: Request, file: PageFile, cache_control: str) -> Response:
+    body, headers = file.body, {**_HEADERS, "Cache-Control": cache_control}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers["Content-Encoding"] = file.compressed, "gzip"
+    return Response(body, media_type=file.media_type, headers=headers)

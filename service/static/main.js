@@ -1,0 +1,37 @@
+// Which page an address shows.
+
+import { Frame } from "./frame.js";
+import { LinkPage } from "./links.js";
+import { OperationsPage } from "./operations.js";
+import { OverviewPage } from "./overview.js";
+import { place } from "./place.js";
+import { TracePage } from "./trace.js";
+import { TracesPage } from "./traces.js";
+import { html, render, useStore, useTitle } from "./view.js";
+
+const UUID = "[0-9a-fA-F-]{32,36}";
+const ROUTES = [
+  [/^\/(?:ui|ui\/traces)?$/, () => html`<${TracesPage} />`],
+  [new RegExp(`^/ui/traces/(${UUID})$`), (id) => html`<${TracePage} key=${id} id=${id} />`],
+  [/^\/ui\/overview$/, () => html`<${OverviewPage} />`],
+  [/^\/ui\/operations$/, () => html`<${OperationsPage} />`],
+  [new RegExp(`^/ui/runs/(${UUID})$`), (id) => html`<${LinkPage} key=${id} runId=${id} />`],
+  [new RegExp(`^/o/[^/]+/projects/p/(${UUID})$`), (id) => html`<${LinkPage} key=${id} projectId=${id} />`],
+  [new RegExp(`^/o/[^/]+/projects/p/${UUID}/r/(${UUID})$`), (id) => html`<${LinkPage} key=${id} runId=${id} />`],
+];
+
+function Page() {
+  useStore(place);
+  for (const [pattern, show] of ROUTES) {
+    const found = pattern.exec(place.path);
+    if (found) return show(...found.slice(1));
+  }
+  return html`<${NotFound} />`;
+}
+
+function NotFound() {
+  useTitle("No such page");
+  return html`<div class="empty"><h1>There is no such page</h1><p><code>${place.path}</code></p><p><a href="/">Go to the traces</a></p></div>`;
+}
+
+render(html`<${Frame}><${Page} /><//>`, document.getElementById("app"));

@@ -1,0 +1,161 @@
+// The traces that the list holds: pages of them, brought up to date where the viewer looks.
+
+import { get } from "./api.js";
+import { time } from "./times.js";
+import { Store } from "./view.js";
+
+const PAGE = 60;
+const AT_ONCE_MAX = 200;
+const GAP_MS = 400;
+const FRESH_MS = 2500;
+
+/** Which traces: what the address says, as the endpoint asks for it. */
+export function queryOf(filters, now = Date.now()) {
+  const { project, status, search } = filters;
+  const span = RANGES[filters.range];
+  return {
+    project,
+    status,
+    search,
+    start_time_gte: span ? new Date(now - span).toISOString() : filters.from,
+    start_time_lte: span ? null : filters.to,
+    preview: true,
+  };
+}
+
+const HOUR = 3_600_000;
+export const RANGES = { "15m": HOUR / 4, "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
+export const FILTERS = ["project", "status", "range", "from", "to", "search"];
+
+/** The filters that an address holds. */
+export function filtersOf(parameters) {
+  return Object.fromEntries(FILTERS.map((name) => [name, parameters.get(name) ?? ""]));
+}
+
+export class TraceList extends Store {
+  rows = [];
+  total = null;
+  error = null;
+  isLoading = true;
+  fresh = new Set();
+  #filters;
+  #next = null;
+  #busy = null;
+  #isStale = false;
+  #lastRefresh = 0;
+  #visible = () => null;
+
+  constructor(filters) {
+    super();
+    this.#filters = filters;
+    this.load();
+  }
+
+  get hasMore() {
+    return this.#next !== null;
+  }
+
+  /** Says where the viewer looks: a function that gives {first, last}, places of rows. */
+  lookAt(visible) {
+    this.#visible = visible;
+  }
+
+  /** The first page, anew. */
+  load() {
+    return this.#alone(async () => {
+      const page = await this.#page({ limit: PAGE });
+      this.rows = page.runs.map(withTimes);
+      this.#next = page.next;
+    });
+  }
+
+  /** The next page, if there is one and none is on its way. */
+  more() {
+    if (!this.#next || this.#busy || this.error) return;
+    this.#alone(async () => {
+      const page = await this.#page({ limit: PAGE, after: this.#next });
+      const known = new Set(this.rows.map((row) => row.id));
+      this.rows = [...this.rows, ...page.runs.filter((run) => !known.has(run.id)).map(withTimes)];
+      this.#next = page.next;
+    });
+  }
+
+  /** Brings what is new, and what the viewer looks at, up to date: soon, and not too often. */
+  refresh() {
+    if (this.#isStale) return;
+    this.#isStale = true;
+    setTimeout(() => this.#refreshWhenFree(), Math.max(0, this.#lastRefresh + GAP_MS - performance.now()));
+  }
+
+  async #refreshWhenFree() {
+    await this.#busy;
+    this.#isStale = false;
+    await this.#alone(async () => {
+      const began = performance.now();
+      this.#merge(await this.#page({ limit: PAGE }), null);
+      const seen = this.#visible();
+      if (seen && seen.first >= PAGE && this.rows[seen.first]) {
+        const from = this.rows[seen.first];
+        const limit = Math.min(seen.last - seen.first + 1, AT_ONCE_MAX);
+        this.#merge(await this.#page({ limit, start_time_lte: from.start_time }), from);
+      }
+      // What takes the server long is not asked for all the time.
+      this.#lastRefresh = performance.now() + 2 * (performance.now() - began);
+    });
+  }
+
+  /** Takes over the newest word on a stretch of the list, from a row (or the top) down to the last one fetched. */
+  #merge(page, from) {
+    const fetched = page.runs.map(withTimes);
+    const known = new Set(this.rows.map((row) => row.id));
+    const came = new Set(fetched.map((row) => row.id));
+    const last = fetched.at(-1);
+    const isWithin = (row) => (from === null || compare(row, from) >= 0) && (page.next === null || compare(row, last) <= 0);
+    const others = this.rows.filter((row) => !came.has(row.id) && !isWithin(row));
+    this.rows = [...others, ...fetched].sort(compare);
+    if (page.next === null) this.#next = null;
+    else if (this.#next === null && this.rows.length === fetched.length) this.#next = page.next;
+    this.#mark(fetched.filter((row) => !known.has(row.id)));
+  }
+
+  #mark(rows) {
+    if (!rows.length) return;
+    for (const row of rows) this.fresh.add(row.id);
+    setTimeout(() => {
+      for (const row of rows) this.fresh.delete(row.id);
+      this.changed();
+    }, FRESH_MS);
+  }
+
+  async #page(parameters) {
+    const query = queryOf(this.#filters);
+    const page = await get("/dashboard/runs/roots", { ...query, ...parameters });
+    // Asked from some row on, the answer counts only what is below it.
+    if (!parameters.start_time_lte) this.total = page.total;
+    return page;
+  }
+
+  /** One request at a time, so that no answer takes the place of a later one. */
+  async #alone(work) {
+    while (this.#busy) await this.#busy;
+    this.isLoading = true;
+    this.#busy = work().then(
+      () => { this.error = null; },
+      (error) => { this.error = error; },
+    );
+    this.changed();
+    await this.#busy;
+    this.#busy = null;
+    this.isLoading = false;
+    this.changed();
+  }
+}
+
+function withTimes(run) {
+  return { ...run, start: time(run.start_time), end: time(run.end_time) };
+}
+
+function compare(one, other) {
+  if (one.start !== other.start) return other.start - one.start;
+  return one.id < other.id ? 1 : one.id > other.id ? -1 : 0;
+}

@@ -1,0 +1,155 @@
+// The runs of a trace in the order in which a tree shows them, and what follows from their places.
+
+import { time } from "./times.js";
+
+const SLOW_SHARE = 0.2;
+const SLOW_MS = 50;
+
+/**
+ * A run in its place: `index` counts rows of the whole tree, `size` is how many runs lie below, `level` counts from 0.
+ *
+ * `own` are the milliseconds in which it ran and none of its children did. `tokens` and `cost` are its own word on
+ * them, else the sums of its children's.
+ */
+class Step {
+  constructor(node, index, parent, level) {
+    this.index = index;
+    this.parent = parent;
+    this.level = level;
+    this.size = 0;
+    this.children = [];
+    this.id = node.id;
+    this.name = node.name;
+    this.type = node.run_type;
+    this.status = node.status;
+    this.error = node.error;
+    this.start = time(node.start_time);
+    this.end = time(node.end_time);
+    this.tokens = node.total_tokens;
+    this.cost = node.total_cost === null ? null : Number(node.total_cost);
+    this.isMissing = node.is_missing;
+    this.isCycle = node.is_cycle;
+    this.own = 0;
+    this.isSlow = false;
+  }
+
+  get isRunning() {
+    return this.status === "running" && this.end === null && !this.isMissing;
+  }
+
+  /** Whether the failure began here: no run below failed. */
+  get isOrigin() {
+    return this.status === "failed" && !this.children.some((child) => child.status === "failed");
+  }
+}
+
+/** The tree of a trace as the endpoint answers it, in rows. */
+export class Tree {
+  steps = [];
+  byId = new Map();
+
+  constructor(answer, now) {
+    this.totalRuns = answer.total_runs;
+    this.#place(answer.hierarchy);
+    this.#sum();
+    this.#stretch(now);
+    this.#findSlow(now);
+  }
+
+  get root() {
+    return this.steps[0];
+  }
+
+  get isRunning() {
+    return this.steps.some((step) => step.isRunning);
+  }
+
+  /** Where each failure began, in the order of rows. */
+  get origins() {
+    return this.steps.filter((step) => step.isOrigin);
+  }
+
+  /** The steps from the root down to one. */
+  path(step) {
+    const found = [];
+    for (let at = step; at; at = at.parent) found.unshift(at);
+    return found;
+  }
+
+  /** The rows that show when the children of some steps (a set of ids) are folded away. */
+  rows(folded) {
+    if (!folded.size) return this.steps;
+    const rows = [];
+    for (let index = 0; index < this.steps.length; index += 1) {
+      const step = this.steps[index];
+      rows.push(step);
+      if (folded.has(step.id)) index += step.size;
+    }
+    return rows;
+  }
+
+  // Without recursion: traces may be ten thousand levels deep.
+  #place(root) {
+    const waiting = [[root, null, 0]];
+    while (waiting.length) {
+      const [node, parent, level] = waiting.pop();
+      const step = new Step(node, this.steps.length, parent, level);
+      this.steps.push(step);
+      this.byId.set(step.id, step);
+      parent?.children.push(step);
+      for (let i = node.children.length - 1; i >= 0; i -= 1) waiting.push([node.children[i], step, level + 1]);
+    }
+  }
+
+  #sum() {
+    for (let index = this.steps.length - 1; index >= 0; index -= 1) {
+      const step = this.steps[index];
+      for (const child of step.children) step.size += 1 + child.size;
+      step.tokens ??= total(step.children, "tokens");
+      step.cost ??= total(step.children, "cost");
+    }
+  }
+
+  /** From the first start to the last end. What is missing takes the place of what is below it. */
+  #stretch(now) {
+    let [from, to] = [Infinity, -Infinity];
+    for (const step of this.steps) {
+      if (step.start === null) continue;
+      from = Math.min(from, step.start);
+      to = Math.max(to, step.end ?? (step.isRunning ? now : step.start));
+    }
+    this.from = Number.isFinite(from) ? from : now;
+    this.to = Math.max(Number.isFinite(to) ? to : now, this.from + 0.001);
+  }
+
+  #findSlow(now) {
+    const whole = this.to - this.from;
+    for (const step of this.steps) {
+      if (step.start === null) continue;
+      const end = step.end ?? (step.isRunning ? now : step.start);
+      step.own = Math.max(0, end - step.start - covered(step, end, now));
+      step.isSlow = step.level > 0 && step.own >= SLOW_MS && step.own >= SLOW_SHARE * whole;
+    }
+  }
+}
+
+/** The milliseconds of a step in which at least one of its children ran. Children come by their start. */
+function covered(step, end, now) {
+  let [sum, upto] = [0, step.start];
+  for (const child of step.children) {
+    if (child.start === null) continue;
+    const from = Math.max(child.start, upto);
+    const to = Math.min(child.end ?? now, end);
+    if (to > from) {
+      sum += to - from;
+      upto = to;
+    }
+  }
+  return sum;
+}
+
+function total(steps, name) {
+  let sum = null;
+  for (const step of steps) if (step[name] !== null && step[name] !== undefined) sum = (sum ?? 0) + step[name];
+  return sum;
+}

@@ -1,0 +1,216 @@
+"""The list of traces in a browser: what a first visit shows, what comes in, filters, and keys."""
+
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from playwright.sync_api import expect
+
+from tests.pages import demo
+from tests.pages.conftest import OpenPage, Shown
+from tests.server import Server
+
+SHIFTS = """() => {
+  window.shifts = [];
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) {
+      const moved = entry.sources.map(({ node }) => node?.nodeType === 1 ? node.outerHTML.slice(0, 200) : node?.data);
+      if (!entry.hadRecentInput) window.shifts.push(moved);
+    }
+  }).observe({ type: "layout-shift", buffered: false });
+}"""
+
+
+def client_of(server: Server) -> httpx.Client:
+    return httpx.Client(base_url=server.url, timeout=30, trust_env=False)
+
+
+def send_trace(client: httpx.Client, name: str, *, ago: timedelta = timedelta(seconds=2), **members: object) -> str:
+    """Send a trace of one run that has just ended, or not; its id."""
+    run_id = str(uuid.uuid4())
+    start = datetime.now(UTC) - ago
+    run = {
+        "id": run_id,
+        "trace_id": run_id,
+        "name": name,
+        "run_type": "chain",
+        "start_time": start.isoformat(),
+        **members,
+    }
+    demo.batch(client, post=[run])
+    return run_id
+
+
+def finish(client: httpx.Client, run_id: str, **members: object) -> None:
+    demo.batch(client, patch=[{"id": run_id, "end_time": datetime.now(UTC).isoformat(), **members}])
+
+
+def test_a_first_visit_says_how_to_send_to_this_server_and_shows_the_first_trace(
+    empty: Server, open_page: OpenPage
+) -> None:
+    page = open_page(empty.url)
+    expect(page.get_by_role("heading", name="No traces yet")).to_be_visible()
+    lines = page.locator("pre").first
+    expect(lines).to_contain_text(f"LANGSMITH_ENDPOINT={empty.url}/api/v1")
+    page.get_by_role("button", name="JavaScript").click()
+    expect(page.locator("pre").last).to_contain_text('import { traceable } from "langsmith/traceable"')
+    with client_of(empty) as client:
+        send_trace(client, "the very first", outputs={"output": "hello"}, end_time=datetime.now(UTC).isoformat())
+    expect(page.get_by_role("link", name="the very first")).to_be_visible()
+    expect(page.get_by_text("1 trace", exact=True)).to_be_visible()
+
+
+def test_what_comes_in_appears_and_changes_without_a_jump_of_the_list(empty: Server, open_page: OpenPage) -> None:
+    with client_of(empty) as client:
+        for number in range(70):
+            send_trace(client, f"old {number}", ago=timedelta(minutes=number + 1))
+        page = open_page(empty.url)
+        expect(page.get_by_role("button", name="Live")).to_be_visible()
+        expect(page.get_by_role("link", name="old 3", exact=True)).to_be_visible()
+        page.evaluate(SHIFTS)
+        running = send_trace(client, "arrives")
+        expect(page.get_by_role("link", name="arrives")).to_be_visible()
+        expect(page.locator(f"#trace-{running}").get_by_label("Running")).to_be_visible()
+        finish(client, running, error="RuntimeError: it broke")
+        expect(page.locator(f"#trace-{running}").get_by_label("Failed")).to_be_visible()
+        expect(page.locator(f"#trace-{running}")).to_contain_text("RuntimeError: it broke")
+
+        grid = page.get_by_role("grid")
+        grid.evaluate("(grid) => { grid.scrollTop = 800; }")
+        seen = page.locator("#" + str(grid.evaluate(FIRST_VISIBLE)))
+        before = seen.bounding_box()
+        send_trace(client, "above what is read")
+        send_trace(client, "above it too")
+        expect(page.get_by_role("button", name="2 new")).to_be_visible()
+        assert seen.bounding_box() == before
+        page.get_by_role("button", name="2 new").click()
+        expect(page.get_by_role("link", name="above it too")).to_be_visible()
+    assert page.evaluate("window.shifts") == []
+
+
+FIRST_VISIBLE = """(grid) => {
+  const top = grid.getBoundingClientRect().top + 40;
+  return [...grid.querySelectorAll(".grid-row")].find((row) => row.getBoundingClientRect().top > top).id;
+}"""
+
+
+def test_filters_are_in_the_address_and_a_shared_address_shows_the_same(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(shown.url)
+    page.get_by_label("Project").select_option("customer-support")
+    page.get_by_role("button", name="Failed").click()
+    page.keyboard.press("/")
+    page.keyboard.type("support")
+    expect(page).to_have_url(re.compile(r"search=support"))
+    for part in ("project=customer-support", "status=failed"):
+        assert part in page.url
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    counted = page.locator(".total").inner_text()
+    other = open_page(page.url)
+    expect(other.locator(".total")).to_have_text(counted)
+    expect(other.get_by_label("Project")).to_have_value("customer-support")
+    expect(other.get_by_role("button", name="Failed")).to_have_attribute("aria-pressed", "true")
+    expect(other.get_by_label("Search names")).to_have_value("support")
+    assert {words.strip() for words in other.locator(".cell-project:not(.head)").all_inner_texts()} == {
+        "customer-support"
+    }
+    other.get_by_role("button", name="Clear").click()
+    expect(other).to_have_url(f"{shown.url}/")
+
+
+def test_filters_are_remembered_and_a_search_without_a_find_can_be_cleared(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(f"{shown.url}/?search=there+is+none")
+    expect(page.get_by_role("heading", name="No trace matches these filters")).to_be_visible()
+    page.goto(shown.url)
+    expect(page).to_have_url(f"{shown.url}/?search=there+is+none")
+    page.get_by_role("button", name="Clear the filters").click()
+    expect(page.get_by_role("grid")).to_be_visible()
+
+
+def test_every_page_of_a_long_list_comes_as_it_is_scrolled(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(shown.url)
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    total = int(page.locator(".total").inner_text().split()[0])
+    grid = page.get_by_role("grid")
+    seen: set[str] = set()
+    for _ in range(200):
+        seen |= set(grid.evaluate("(grid) => [...grid.querySelectorAll('.grid-row')].map((row) => row.id)"))
+        assert grid.locator(".grid-row").count() < 60
+        if len(seen) == total:
+            break
+        grid.evaluate("(grid) => { grid.scrollTop += 500; }")
+        page.wait_for_timeout(30)
+    assert len(seen) == total
+
+
+def test_the_list_is_used_by_keys_alone(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(shown.url)
+    expect(page.locator(".grid-row").first).to_be_visible()
+    for _ in range(3):
+        page.keyboard.press("j")
+    page.keyboard.press("k")
+    current = page.locator(".grid-row[aria-selected=true]")
+    expect(current).to_have_attribute("aria-rowindex", "3")
+    assert page.get_by_role("grid").get_attribute("aria-activedescendant") == current.get_attribute("id")
+    run_id = str(current.get_attribute("id")).removeprefix("trace-")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{shown.url}/ui/traces/{run_id}")
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".grid-row[aria-selected=true]")).to_have_attribute("id", f"trace-{run_id}")
+    page.keyboard.press("?")
+    sheet = page.get_by_role("dialog", name="Keys")
+    expect(sheet).to_contain_text("next trace")
+    page.keyboard.press("Escape")
+    expect(sheet).not_to_be_visible()
+
+
+def test_a_lost_connection_shows_and_what_was_missed_comes_when_it_is_back(
+    start_server: Callable[..., Server], open_page: OpenPage
+) -> None:
+    server = start_server()
+    with client_of(server) as client:
+        send_trace(client, "before")
+        page = open_page(server.url, allowed=("net::ERR_",))
+        expect(page.get_by_role("button", name="Live")).to_be_visible()
+        server.stop()
+        expect(page.get_by_role("button", name="Reconnecting")).to_be_visible()
+        server.start()
+        send_trace(client, "while it was away")
+        expect(page.get_by_role("button", name="Live")).to_be_visible(timeout=15_000)
+        expect(page.get_by_role("link", name="while it was away")).to_be_visible()
+
+
+def test_a_paused_list_stays_as_it_is_until_it_goes_on(empty: Server, open_page: OpenPage) -> None:
+    with client_of(empty) as client:
+        send_trace(client, "before")
+        page = open_page(empty.url)
+        expect(page.get_by_role("button", name="Live")).to_be_visible()
+        page.keyboard.press("p")
+        expect(page.get_by_role("button", name="Paused")).to_be_visible()
+        send_trace(client, "meanwhile")
+        page.wait_for_timeout(1_000)
+        expect(page.get_by_role("link", name="meanwhile")).not_to_be_visible()
+        page.keyboard.press("p")
+        expect(page.get_by_role("link", name="meanwhile")).to_be_visible()
+
+
+def test_a_key_is_asked_for_once_and_kept_for_the_tab(start_server: Callable[..., Server], open_page: OpenPage) -> None:
+    server = start_server(REQUIRE_AUTH="true", API_KEYS="sesame,reader:read")
+    with client_of(server) as client:
+        client.headers["x-api-key"] = "sesame"
+        send_trace(client, "locked away")
+    page = open_page(server.url, allowed=("401",))
+    dialog = page.get_by_role("dialog", name="An API key is needed")
+    dialog.get_by_label("API key").fill("wrong")
+    dialog.get_by_role("button", name="Continue").click()
+    expect(dialog).to_contain_text("does not know this key")
+    dialog.get_by_label("API key").fill("reader")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="locked away")).to_be_visible()
+    expect(page.get_by_role("button", name="Live")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("link", name="locked away")).to_be_visible()
+    expect(dialog).not_to_be_visible()
+    assert page.evaluate("Object.keys(localStorage).some((name) => localStorage[name].includes('reader'))") is False

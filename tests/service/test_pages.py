@@ -1,0 +1,121 @@
+"""The dashboard's document and files, as they are served."""
+
+import gzip
+import re
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.page_files import FOLDER, PageFolder
+from service.settings import load_settings
+from tests.service.running import client_of
+
+PAGES = ("/", "/ui", "/ui/traces/1", "/ui/overview/", "/o/tenant/projects/p/1/r/2", "/public/token/r")
+BYTES_MAX = 300_000
+
+
+@pytest.fixture
+def client() -> httpx.AsyncClient:
+    return client_of(create_app(load_settings(None, app_name="Spy <b>&amp;</b>")))
+
+
+async def test_every_page_is_the_same_document_whatever_it_shows(client: httpx.AsyncClient) -> None:
+    answers = [await client.get(page) for page in PAGES]
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.headers["content-type"] for answer in answers} == {"text/html; charset=utf-8"}
+    assert len({answer.text for answer in answers}) == 1
+    assert (await client.head("/")).status_code == 200
+
+
+async def test_the_name_of_the_application_stands_in_the_document_as_text(client: httpx.AsyncClient) -> None:
+    assert "<title>Spy &lt;b&gt;&amp;amp;&lt;/b&gt;</title>" in (await client.get("/")).text
+
+
+async def test_nothing_may_run_that_is_not_a_file_of_the_pages(client: httpx.AsyncClient) -> None:
+    page = await client.get("/")
+    for answer in (page, await client.get(files_of(page.text)[0])):
+        policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+        assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+        assert policy["script-src"].split()[0] == policy["style-src"] == policy["connect-src"] == "'self'"
+        assert policy["require-trusted-types-for"] == "'script'"
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+
+
+async def test_the_one_inline_script_is_the_import_map_and_its_hash_is_allowed(client: httpx.AsyncClient) -> None:
+    page = await client.get("/")
+    (script,) = re.findall(r"<script(?! src)[^>]*>(.*?)</script>", re.sub(r'type="module" src', "src", page.text))
+    allowed = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{allowed}'" in page.headers["content-security-policy"]
+    assert re.search(r'type="importmap">', page.text)
+
+
+async def test_every_file_that_the_document_names_is_there_and_kept_for_good(client: httpx.AsyncClient) -> None:
+    named = files_of((await client.get("/")).text)
+    assert len(named) > 20
+    for path in named:
+        answer = await client.get(path)
+        assert answer.status_code == 200, path
+        assert "immutable" in answer.headers["cache-control"]
+    assert "immutable" not in (await client.get("/")).headers["cache-control"]
+
+
+async def test_every_module_is_fetched_at_once_and_imports_nothing_else(client: httpx.AsyncClient) -> None:
+    named = {path.split("/", 4)[-1] for path in files_of((await client.get("/")).text)}
+    modules = PageFolder().files()
+    assert set(modules.modules) <= named
+    for path in modules.modules:
+        for imported in re.findall(r'from "\./([^"]+)"', modules.by_path[path].body.decode()):
+            assert imported in named, f"{path} imports {imported}"
+
+
+async def test_a_file_of_another_version_is_asked_for_anew(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/ui/files/0123456789abcdef/main.js")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+
+
+async def test_files_are_compressed_for_those_who_understand_it(client: httpx.AsyncClient) -> None:
+    path = next(path for path in files_of((await client.get("/")).text) if path.endswith("style.css"))
+    async with client.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        raw = b"".join([piece async for piece in answer.aiter_raw()])
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert gzip.decompress(raw) == plain.content == (FOLDER / "style.css").read_bytes()
+    assert "Accept-Encoding" in plain.headers["vary"]
+
+
+async def test_what_is_no_file_of_the_pages_is_not_found(client: httpx.AsyncClient) -> None:
+    for path in ("none.js", "index.html", "../pages.py", "%2e%2e/pages.py", "..%2fpages.py", "vendor", "", "%00"):
+        answer = await client.get(f"/ui/files/0/{path}")
+        assert answer.status_code == 404 or answer.headers["content-type"].startswith("text/html"), path
+        assert "router" not in answer.text
+
+
+def test_the_files_are_small_and_name_no_other_host() -> None:
+    files = PageFolder().files().by_path
+    assert sum(len(file.body) for path, file in files.items() if "LICENSE" not in path) < BYTES_MAX
+    for path, file in files.items():
+        hosts = set(re.findall(r"https?://([\w.-]+)", file.body.decode()))
+        assert path.startswith("vendor/") or hosts <= {"www.w3.org"}, (path, hosts)
+
+
+def test_an_edited_file_is_served_as_it_is_now(tmp_path: Path) -> None:
+    (tmp_path / "one.js").write_text("1")
+    folder = PageFolder(tmp_path)
+    before = folder.files()
+    assert folder.files() is before
+    (tmp_path / "one.js").write_text("22")
+    (tmp_path / "two.js").write_text("2")
+    after = folder.files()
+    assert (after.by_path["one.js"].body, after.modules) == (b"22", ["one.js", "two.js"])
+    assert after.digest != before.digest
+
+
+def files_of(document: str) -> list[str]:
+    return list(dict.fromkeys(re.findall(r'"(/ui/files/[^"]+)"', document)))
