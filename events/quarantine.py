@@ -34,9 +34,16 @@ class Quarantined:
     outcome: str | None
 
 
-async def read_page(connection: AsyncConnection, *, after: int, limit: int, shard: int = SHARD) -> list[Quarantined]:
-    """The items after one, in the order in which they came."""
-    query = _select(shard).where(quarantine.c.quarantine_id > after).order_by(quarantine.c.quarantine_id).limit(limit)
+async def read_page(
+    connection: AsyncConnection, *, after: int, limit: int, newest_first: bool = False, shard: int = SHARD
+) -> list[Quarantined]:
+    """The items after one (0: all), in order: the oldest first, or the newest."""
+    number = quarantine.c.quarantine_id
+    query = _select(shard).limit(limit)
+    if newest_first:
+        query = query.where(number < after if after else number > 0).order_by(number.desc())
+    else:
+        query = query.where(number > after).order_by(number)
     return [_quarantined(row) for row in await connection.execute(query)]
 
 

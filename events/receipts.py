@@ -132,14 +132,16 @@ class Repetition(NamedTuple):
     times: int
 
 
-async def read_page(connection: AsyncConnection, *, after: int, limit: int, shard: int = SHARD) -> list[StoredReceipt]:
-    """The receipts after one, in order."""
-    query = (
-        select(receipts)
-        .where(receipts.c.shard == shard, receipts.c.receipt_id > after)
-        .order_by(receipts.c.receipt_id)
-        .limit(limit)
-    )
+async def read_page(
+    connection: AsyncConnection, *, after: int, limit: int, newest_first: bool = False, shard: int = SHARD
+) -> list[StoredReceipt]:
+    """The receipts after one (0: all), in order: the oldest first, or the newest."""
+    number = receipts.c.receipt_id
+    query = select(receipts).where(receipts.c.shard == shard).limit(limit)
+    if newest_first:
+        query = query.where(number < after if after else number > 0).order_by(number.desc())
+    else:
+        query = query.where(number > after).order_by(number)
     return [StoredReceipt(*row) for row in await connection.execute(query)]
 
 

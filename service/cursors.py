@@ -1,7 +1,8 @@
-"""Cursors: opaque words for a place after which to go on reading, in a numbered table of the log or among the traces.
+"""Cursors: opaque words for a place to go on reading after, in a numbered table of the log or among the traces.
 
-A cursor of the log names the shard, the number of a row, and the beginning of the chain's value there. So one that was given out
-by another database, or before an older backup was restored, is found out, instead of leaving a gap or telling twice.
+A cursor of the log names the shard, the number of a row, and the beginning of the chain's value there. So one that was
+given out by another database, or before an older backup was restored, is found out, instead of leaving a gap or telling
+twice.
 """
 
 import base64

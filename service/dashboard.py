@@ -66,7 +66,7 @@ def _status(value: Any) -> Any:
 Text = Annotated[str | None, BeforeValidator(_absent_if_empty)]
 StatusWord = Annotated[Status | None, BeforeValidator(_status)]
 Time = Annotated[int | None, BeforeValidator(_time)]
-_TIME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
+TIME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
 
 
 @router.get("/runs/roots", response_model=RootRunsResponse)
@@ -80,10 +80,10 @@ async def read_roots(
         Text, Query(description="Only traces whose name holds this text, upper or lower case, in any script.")
     ] = None,
     start_time_gte: Annotated[
-        Time, Query(description="Only traces that started then or later.", json_schema_extra=_TIME_SCHEMA)
+        Time, Query(description="Only traces that started then or later.", json_schema_extra=TIME_SCHEMA)
     ] = None,
     start_time_lte: Annotated[
-        Time, Query(description="Only traces that started then or earlier.", json_schema_extra=_TIME_SCHEMA)
+        Time, Query(description="Only traces that started then or earlier.", json_schema_extra=TIME_SCHEMA)
     ] = None,
     limit: Annotated[
         int, BeforeValidator(lambda v: 50 if v == "" else v), Query(ge=1, le=1000, description="How many at most.")

@@ -19,6 +19,7 @@ from events.jsontext import clean
 from events.kinds import RunReverted, run_stream
 from events.log import RecordedEvent, last_version, read_stream
 from events.receipts import Repeated, StoredReceipt, read_receipts, read_repeated
+from events.soundness import check_stream
 from events.times import format_time
 from projections import history
 from projections.extraction import preview
@@ -27,12 +28,12 @@ from service.addresses import Addresses, AddressesPart
 from service.asof import NUMBER_MAX
 from service.auth import authorise
 from service.keys import Scope
-from service.parts import EnginePart
+from service.parts import EnginePart, SettingsPart
 from service.paths import API_ROOT
 from service.rendering import body_of
 from service.runs import path_id
 from service.wire.errors import error_responses
-from service.wire.history import RunDiffResponse, RunHistoryResponse
+from service.wire.history import ChainFinding, RunChainResponse, RunDiffResponse, RunHistoryResponse
 
 router = APIRouter(
     prefix="/runs/{run_id}",
@@ -49,6 +50,8 @@ DUPLICATES_MAX: Final = 20
 """Of an event that came again more often, only the last requests that brought it are told."""
 PAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 """A page ends with the mutation that makes it larger."""
+CHECKED_MAX: Final = 200
+"""Of a run with more events, only the newest are checked."""
 # Folding fewer events takes less than handing them to a thread and waiting for it may.
 _IN_LOOP_EVENTS_MAX: Final = 100
 
@@ -155,6 +158,28 @@ async def read_difference(
     shown = _Shown(id_, addresses, {})
     fields = [shown.difference(change, before=before, after=after) for change in changes]
     return _json({"run_id": format_id(id_), "from": before, "to": after, "fields": fields})
+
+
+@router.get("/chain")
+async def read_chain(run_id: str, engine: EnginePart, settings: SettingsPart) -> RunChainResponse:
+    """Whether the events of a run are as the chain of hashes says: their payloads, their receipts, and the links to the
+    events before them in the log. Whether the whole log is, `agent-spy verify` tells.
+    """
+    id_ = path_id("run", run_id)
+    async with engine.connect() as connection:
+        newest = await _newest_version(connection, id_)
+    checked = await check_stream(settings.database_url, run_stream(id_), events_max=CHECKED_MAX)
+    return RunChainResponse(
+        run_id=format_id(id_),
+        version=newest,
+        checked=len(checked),
+        is_sound=not any(event.wrong for event in checked),
+        findings=[
+            ChainFinding(version=event.version, position=event.position, wrong=wrong)
+            for event in checked
+            for wrong in event.wrong
+        ],
+    )
 
 
 @dataclass(frozen=True, slots=True)

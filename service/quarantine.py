@@ -18,6 +18,7 @@ from service.errors import IngestRoute
 from service.intake import IntakePart, origin_of
 from service.keys import Scope
 from service.parts import EnginePart
+from service.receipts import Order
 from service.wire.errors import error_responses
 from service.wire.log import RETRY_REQUEST, PositionsBody, QuarantinedItem, QuarantinePage, RetryReport
 
@@ -34,11 +35,12 @@ async def read_quarantine(
     _: Reader,
     after: Annotated[Text, Query(description="Only items after this cursor. Else all.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 100,
+    order: Annotated[Order, Query(description="`asc`, the oldest first, or `desc`, the newest first.")] = "asc",
 ) -> Response:
     """What is in quarantine, in the order in which it came. What was retried with success stays, and says so."""
     async with engine.connect() as connection:
         number = 0 if after is None else await number_of(connection, quarantine_table.c.quarantine_id, after)
-        found = await quarantine.read_page(connection, after=number, limit=limit + 1)
+        found = await quarantine.read_page(connection, after=number, limit=limit + 1, newest_first=order == "desc")
     page = found[:limit]
     next_ = cursor(page[-1].quarantine_id, page[-1].chain) if len(found) > limit else None
     return _json({"items": [log_rendering.quarantined(item) for item in page], "next": next_})

@@ -1,6 +1,6 @@
 """Receipts: what each request brought, when and from whom."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
@@ -25,6 +25,8 @@ router = APIRouter(
     dependencies=[Depends(authorise(Scope.READ))],
     responses=error_responses(401, 403, 504),
 )
+
+Order = Literal["asc", "desc"]
 
 
 class ReceiptSums:
@@ -56,18 +58,22 @@ async def read_receipts(
     sums: Annotated[ReceiptSums, Depends(sums)],
     after: Annotated[Text, Query(description="Only receipts after this cursor. Else all.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 100,
+    order: Annotated[Order, Query(description="`asc`, the oldest first, or `desc`, the newest first.")] = "asc",
 ) -> Response:
     """Receipts in order, and the sums over all of them: received = applied + duplicate + quarantined."""
     async with engine.connect() as connection:
         number = 0 if after is None else await number_of(connection, receipts_table.c.receipt_id, after)
-        found = await receipts.read_page(connection, after=number, limit=limit + 1)
+        found = await receipts.read_page(connection, after=number, limit=limit + 1, newest_first=order == "desc")
         page = found[:limit]
-        position = await reading.first_position_of(connection, number + 1) if page else 0
+        first = min((stored.receipt_id for stored in page), default=0)
+        position = await reading.first_position_of(connection, first) if page else 0
         total = await sums.read(connection)
     shown = []
-    for stored in page:  # Events are numbered in the order of their receipts.
+    for stored in sorted(page, key=lambda one: one.receipt_id):  # Events are numbered in the order of their receipts.
         shown.append(log_rendering.receipt(stored, position))
         position += stored.applied
+    if order == "desc":
+        shown.reverse()
     next_ = cursor(page[-1].receipt_id, page[-1].chain) if len(found) > limit else None
     return _json({"receipts": shown, "next": next_, "sums": log_rendering.counts(total)})
 

@@ -39,9 +39,11 @@ class Place extends Store {
   #follow(event) {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target.closest?.("a[href]");
-    if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin || !isPage(link.pathname)) return;
+    if (!link || link.hasAttribute("target") || link.hasAttribute("download")) return;
+    const target = new URL(link.getAttribute("href"), location.href);
+    if (target.origin !== location.origin || !isPage(target.pathname) || target.hash) return;
     event.preventDefault();
-    this.go(link.href);
+    this.go(target);
   }
 }
 

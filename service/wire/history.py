@@ -171,3 +171,27 @@ class RunDiffResponse(BaseModel):
     from_version: int = Field(alias="from", description="The version before; 0 is before the first.")
     to_version: int = Field(alias="to", description="The version after.")
     fields: list[FieldDifference] = Field(description="The fields that differ.")
+
+
+class ChainFinding(BaseModel):
+    """An event that is not what the chain says."""
+
+    version: int = Field(description="Its version.")
+    position: int = Field(description="Its place in the log.")
+    wrong: str = Field(description="What is wrong with it.")
+
+
+class RunChainResponse(BaseModel):
+    """Whether the events of a run are as the chain of hashes says."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"run_id": _RUN_ID, "version": 2, "checked": 2, "is_sound": True, "findings": []}]
+        }
+    )
+
+    run_id: str = Field(description="The run.")
+    version: int = Field(description="The newest version that there is.")
+    checked: int = Field(description="How many events were checked: all, or the newest 200.")
+    is_sound: bool = Field(description="Whether nothing is wrong with any of these.")
+    findings: list[ChainFinding] = Field(description="What is wrong.")

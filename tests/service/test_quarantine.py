@@ -60,16 +60,17 @@ async def test_bytes_that_are_no_text_are_told_in_base64(store: Store) -> None:
     assert (told["raw"], told["raw_encoding"]) == ("/wA=", "base64")
 
 
-async def test_pages_give_every_item_once(store: Store) -> None:
+@pytest.mark.parametrize(("order", "expected"), [("asc", [1, 2, 3, 4, 5]), ("desc", [5, 4, 3, 2, 1])])
+async def test_pages_give_every_item_once(order: str, expected: list[int], store: Store) -> None:
     for _ in range(5):
         await refuse(store, {})
     for limit in (1, 2, 5, 6):
-        page = await store.get("/quarantine", limit=limit)
+        page = await store.get("/quarantine", limit=limit, order=order)
         found = page["items"]
         while page["next"] is not None:
-            page = await store.get("/quarantine", limit=limit, after=page["next"])
+            page = await store.get("/quarantine", limit=limit, order=order, after=page["next"])
             found += page["items"]
-        assert [item["quarantine_id"] for item in found] == [1, 2, 3, 4, 5]
+        assert [item["quarantine_id"] for item in found] == expected
 
 
 async def test_a_corrected_item_becomes_an_event_of_a_request_of_its_own(store: Store) -> None:

@@ -36,6 +36,13 @@ async def send_mixed(store: Store) -> tuple[dict[str, Any], bytes]:
     return old, body
 
 
+async def test_the_newest_receipts_can_be_asked_for_first(store: Store) -> None:
+    await send_mixed(store)
+    forward = await read_all(store)
+    for limit in (1, 2, 100):
+        assert await read_all(store, order="desc", limit=limit) == forward[::-1]
+
+
 async def test_a_receipt_tells_what_came_from_whom_and_what_became_of_it(store: Store) -> None:
     old, body = await send_mixed(store)
     told = await store.get("/receipts/3")
