@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from events.checking.slices import Slice
+from events.checking.workers import check
 from events.dialect import open_snapshot
 from events.schema import SHARD
-from events.slices import Slice, check
 
 
 @dataclass(frozen=True, slots=True)
