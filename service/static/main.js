@@ -5,6 +5,7 @@ import { LinkPage } from "./links.js";
 import { OperationsPage } from "./operations.js";
 import { OverviewPage } from "./overview.js";
 import { place } from "./place.js";
+import { remembered } from "./remembered.js";
 import { TracePage } from "./trace.js";
 import { TracesPage } from "./traces.js";
 import { html, render, useStore, useTitle } from "./view.js";
@@ -22,6 +23,7 @@ const ROUTES = [
 
 function Page() {
   useStore(place);
+  useStore(remembered); // The zone of times.
   for (const [pattern, show] of ROUTES) {
     const found = pattern.exec(place.path);
     if (found) return show(...found.slice(1));

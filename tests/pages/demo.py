@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from tests.benchmarks.traffic import multipart_body
+from tests.benchmarks.traffic import Body, multipart_body
 
 Document = dict[str, Any]
 
@@ -350,6 +350,15 @@ def documents(trace: Told) -> Iterator[Document]:
         waiting.extend((child, told, f"{order}.") for child in reversed(told.children))
 
 
+def with_attachment(run: Document, name: str, media_type: str, data: bytes) -> Body:
+    """The request that brings a run and a file attached to it, as SDKs send them."""
+    parts = [
+        (f"post.{run['id']}", "application/json", orjson.dumps(run)),
+        (f"attachment.{run['id']}.{name}", media_type, data),
+    ]
+    return multipart_body(parts)
+
+
 def chart() -> bytes:
     """A small PNG: bars of rising height."""
     width, height = 240, 120
@@ -453,12 +462,8 @@ def _with_chart(client: httpx.Client, teller: Teller) -> None:
         outputs={"choices": [{"message": {"role": "assistant", "content": _CHART_ANSWER}}]},
     ).lasting(1840)
     (run,) = documents(trace)
-    parts = [
-        (f"post.{trace.id}", "application/json", orjson.dumps(run)),
-        (f"attachment.{trace.id}.chart.png", "image/png", chart()),
-    ]
-    body = multipart_body(parts)
-    client.post(f"/api/v1{body.path}", content=body.content, headers=body.headers).raise_for_status()
+    sent = with_attachment(run, "chart.png", "image/png", chart())
+    client.post(f"/api/v1{sent.path}", content=sent.content, headers=sent.headers).raise_for_status()
 
 
 def _state(question: str) -> Document:

@@ -1,0 +1,180 @@
+"""`python -m tests.benchmarks.pages`: how soon the dashboard shows what it should, measured in a real browser.
+
+The time to the first rows of the list with many traces; the time to open a very long trace, and the longest stall while
+it is scrolled; and how much memory the list takes after many live updates.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import click
+import httpx
+import orjson
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.databases import SqliteFiles
+from tests.pages.chromium import ARGUMENTS, find_chromium
+from tests.server import Server
+
+_BATCH: Final = 1000
+_OPENINGS: Final = 5
+_SCROLLS: Final = 60
+_BYTES_PER_MB: Final = 1_000_000
+
+# Long tasks and when the first row was painted are noted from the first moment on.
+_WATCH: Final = """
+window.longTasks = [];
+new PerformanceObserver((list) => list.getEntries().forEach((entry) => window.longTasks.push(entry.duration)))
+  .observe({ type: "longtask", buffered: true });
+const wait = () => {
+  const rows = document.querySelectorAll(".grid-row, .step");
+  if (rows.length) requestAnimationFrame(() => { window.firstRows ??= performance.now(); });
+  else requestAnimationFrame(wait);
+};
+wait();
+"""
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--traces", default=100_000, help="Traces in the store.")
+@click.option("--runs", default=25_000, help="Runs in the long trace.")
+@click.option("--updates", default=600, help="Live updates of the list.")
+def main(traces: int, runs: int, updates: int) -> None:
+    """Fill a store, open it in a browser, and print what was measured."""
+    executable = find_chromium()
+    if executable is None:
+        raise click.ClickException("no Chromium is installed here")
+    with TemporaryDirectory() as directory, _server(Path(directory)) as server, sync_playwright() as playwright:
+        with httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
+            _send(client, _traces(traces))
+            long = _send(client, _long_trace(runs))
+            arguments = [*ARGUMENTS, "--enable-precise-memory-info", "--js-flags=--expose-gc"]
+            with playwright.chromium.launch(executable_path=executable, args=arguments) as browser:
+                _report_list(browser, server.url, traces)
+                _report_trace(browser, f"{server.url}/ui/traces/{long}", runs)
+                _report_memory(browser, server.url, client, updates)
+
+
+def _report_list(browser: Browser, url: str, traces: int) -> None:
+    times = [_opened(browser, url, lambda page: page.evaluate("window.firstRows")) for _ in range(_OPENINGS)]
+    click.echo(f"list of {traces:,} traces: first rows after {_words(times)} ms")
+
+
+def _report_trace(browser: Browser, url: str, runs: int) -> None:
+    def look(page: Page) -> tuple[float, float]:
+        shown = page.evaluate("window.firstRows")
+        page.wait_for_timeout(1000)
+        page.evaluate("window.longTasks.length = 0")
+        page.locator(".steps").hover()
+        for number in range(_SCROLLS):
+            page.mouse.wheel(0, 400 * (1 + number % 40))
+            page.wait_for_timeout(16)
+        page.wait_for_timeout(300)
+        return shown, max(page.evaluate("window.longTasks"), default=0)
+
+    found = [_opened(browser, url, look) for _ in range(_OPENINGS)]
+    click.echo(f"trace of {runs:,} runs: opened after {_words([shown for shown, _ in found])} ms")
+    click.echo(f"trace of {runs:,} runs: longest task while scrolling {_words([longest for _, longest in found])} ms")
+
+
+def _report_memory(browser: Browser, url: str, client: httpx.Client, updates: int) -> None:
+    def look(page: Page) -> list[float]:
+        sizes = []
+        for number in range(updates + 1):
+            if number:
+                _send(client, _traces(1, ago=timedelta()))
+            if number % (updates // 3) == 0:
+                page.wait_for_timeout(1500)
+                page.evaluate("gc()")
+                sizes.append(page.evaluate("performance.memory.usedJSHeapSize") / _BYTES_PER_MB)
+        return sizes
+
+    sizes = _opened(browser, url, look)
+    words = ", ".join(f"{size:.1f}" for size in sizes)
+    click.echo(f"live list: {words} MB of heap after 0, 1/3, 2/3 and all of {updates:,} new traces")
+
+
+def _opened(browser: Browser, url: str, look: Callable[[Page], Any]) -> Any:
+    """What `look` finds on a page in a window of its own, once it shows rows."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.add_init_script(_WATCH)
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_function("window.firstRows", timeout=60_000)
+    found = look(page)
+    context.close()
+    return found
+
+
+def _words(numbers: list[float]) -> str:
+    ordered = sorted(numbers)
+    return f"{ordered[len(ordered) // 2]:.0f} ({', '.join(f'{number:.0f}' for number in numbers)})"
+
+
+def _traces(count: int, ago: timedelta = timedelta(days=7)) -> Iterator[dict[str, Any]]:
+    now = datetime.now(UTC)
+    for number in range(count):
+        start = now - ago * (1 - number / count)
+        yield _run(str(uuid.uuid4()), start, name=f"agent {number % 7}", session_name=f"project {number % 5}")
+
+
+def _long_trace(count: int) -> Iterator[dict[str, Any]]:
+    """A trace in which every run but the root has one of the eight before it as its parent. The root comes last."""
+    start = datetime.now(UTC) - timedelta(hours=1)
+    ids = [str(uuid.uuid4()) for _ in range(count)]
+    for number in range(count - 1, -1, -1):
+        parent = ids[(number - 1) // 8] if number else None
+        kind = ("chain", "llm", "tool", "retriever")[number % 4]
+        run = _run(ids[number], start + timedelta(milliseconds=number * 3), name=f"step {number}", run_type=kind)
+        yield {**run, "trace_id": ids[0], "parent_run_id": parent}
+
+
+def _run(run_id: str, start: datetime, **members: Any) -> dict[str, Any]:
+    return {
+        "id": run_id,
+        "trace_id": run_id,
+        "run_type": "chain",
+        "start_time": start.isoformat(),
+        "end_time": (start + timedelta(seconds=2)).isoformat(),
+        "inputs": {"question": "What is the refund policy for annual plans?"},
+        "outputs": {"output": "It is thirty days, pro rata after that."},
+        **members,
+    }
+
+
+def _send(client: httpx.Client, runs: Iterator[dict[str, Any]]) -> str:
+    """Send runs in batches; the id of the last."""
+    batch: list[dict[str, Any]] = []
+    last = ""
+    for run in runs:
+        batch.append(run)
+        last = run["id"]
+        if len(batch) == _BATCH:
+            _post(client, batch)
+            batch = []
+    if batch:
+        _post(client, batch)
+    return last
+
+
+def _post(client: httpx.Client, batch: list[dict[str, Any]]) -> None:
+    answer = client.post("/api/v1/runs/batch", content=orjson.dumps({"post": batch}))
+    answer.raise_for_status()
+    if answer.json()["errors"]:
+        raise click.ClickException(answer.text)
+
+
+@contextmanager
+def _server(directory: Path) -> Iterator[Server]:
+    databases = SqliteFiles(directory)
+    with Server(databases.migrated(), directory) as server:
+        yield server
+
+
+if __name__ == "__main__":
+    main()
