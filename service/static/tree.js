@@ -8,8 +8,8 @@ const SLOW_MS = 50;
 /**
  * A run in its place: `index` counts rows of the whole tree, `size` is how many runs lie below, `level` counts from 0.
  *
- * `own` are the milliseconds in which it ran and none of its children did. `tokens` and `cost` are its own word on
- * them, else the sums of its children's.
+ * `own` are the milliseconds in which it ran and none of its children did. `tokens` and `cost` are those of the models
+ * below it and its own, each counted once; where there are none, its own word.
  */
 class Step {
   constructor(node, index, parent, level) {
@@ -105,8 +105,10 @@ export class Tree {
     for (let index = this.steps.length - 1; index >= 0; index -= 1) {
       const step = this.steps[index];
       for (const child of step.children) step.size += 1 + child.size;
-      step.tokens ??= total(step.children, "tokens");
-      step.cost ??= total(step.children, "cost");
+      // A run of a model that tells its usage tells of all below it, too: nothing is counted twice.
+      if (step.type === "llm" && (step.tokens !== null || step.cost !== null)) continue;
+      step.tokens = total(step.children, "tokens") ?? step.tokens;
+      step.cost = total(step.children, "cost") ?? step.cost;
     }
   }
 

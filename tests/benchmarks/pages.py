@@ -50,14 +50,15 @@ def main(traces: int, runs: int, updates: int) -> None:
     if executable is None:
         raise click.ClickException("no Chromium is installed here")
     with TemporaryDirectory() as directory, _server(Path(directory)) as server, sync_playwright() as playwright:
-        with httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
+        client = httpx.Client(base_url=server.url, timeout=120, trust_env=False)
+        arguments = [*ARGUMENTS, "--enable-precise-memory-info", "--js-flags=--expose-gc"]
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        with client, browser:
             _send(client, _traces(traces))
             long = _send(client, _long_trace(runs))
-            arguments = [*ARGUMENTS, "--enable-precise-memory-info", "--js-flags=--expose-gc"]
-            with playwright.chromium.launch(executable_path=executable, args=arguments) as browser:
-                _report_list(browser, server.url, traces)
-                _report_trace(browser, f"{server.url}/ui/traces/{long}", runs)
-                _report_memory(browser, server.url, client, updates)
+            _report_list(browser, server.url, traces)
+            _report_trace(browser, f"{server.url}/ui/traces/{long}", runs)
+            _report_memory(browser, server.url, client, updates)
 
 
 def _report_list(browser: Browser, url: str, traces: int) -> None:
@@ -105,7 +106,7 @@ def _opened(browser: Browser, url: str, look: Callable[[Page], Any]) -> Any:
     context.add_init_script(_WATCH)
     page = context.new_page()
     page.goto(url)
-    page.wait_for_function("window.firstRows", timeout=60_000)
+    page.wait_for_function("() => window.firstRows", timeout=60_000)
     found = look(page)
     context.close()
     return found

@@ -171,7 +171,7 @@ def test_documents_thinking_and_attached_images_are_shown(shown: Shown, open_pag
     picture = panel(page).get_by_role("img", name="Attachment chart.png")
     picture.scroll_into_view_if_needed()
     expect(picture).to_be_visible()
-    page.wait_for_function("document.querySelector('.picture')?.naturalWidth === 240")
+    page.wait_for_function("() => document.querySelector('.picture')?.naturalWidth === 240")
 
 
 def test_a_run_is_copied_as_an_id_and_as_lines_of_python_that_parse(shown: Shown, open_page: OpenPage) -> None:
@@ -180,7 +180,7 @@ def test_a_run_is_copied_as_an_id_and_as_lines_of_python_that_parse(shown: Shown
     expect(panel(page).get_by_text("Copied").first).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == shown.traces["answered"]
     panel(page).get_by_role("button", name="Copy as Python").click()
-    page.wait_for_function("navigator.clipboard.readText().then((text) => text.startsWith('from langsmith'))")
+    page.wait_for_function("() => navigator.clipboard.readText().then((text) => text.startsWith('from langsmith'))")
     lines = page.evaluate("navigator.clipboard.readText()")
     namespace: dict[str, Any] = {}
     exec(compile(lines.partition("inputs = ")[1] + lines.partition("inputs = ")[2], "copied", "exec"), namespace)
