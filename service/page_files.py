@@ -45,6 +45,11 @@ class PageFolder:
         self._stamp: tuple[tuple[str, int], ...] = ()
         self._files: PageFiles | None = None
 
+    def known(self, digest: str) -> PageFiles | None:
+        """The files that this digest names, if they are those that were read last. Reads nothing."""
+        files = self._files
+        return files if files is not None and files.digest == digest else None
+
     def files(self) -> PageFiles:
         """The files as they are now. Reads from the disk."""
         paths = sorted(path for path in self._folder.rglob("*") if path.is_file() and path.name != "README.md")

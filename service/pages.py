@@ -3,6 +3,7 @@
 The pages hold no data. What they show they read from the documented endpoints, with the key that the viewer gives.
 """
 
+import asyncio
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
@@ -46,9 +47,11 @@ FolderPart = Annotated[PageFolder, Depends(page_folder)]
 
 
 @router.api_route(FILES_PATH + "/{digest}/{path:path}", methods=["GET", "HEAD"])
-def read_file(digest: str, path: str, request: Request, folder: FolderPart) -> Response:
+async def read_file(digest: str, path: str, request: Request, folder: FolderPart) -> Response:
     """A file of the pages. Kept for good by whoever asked for exactly this one."""
-    files = folder.files()
+    files = folder.known(digest)
+    if files is None:
+        files = await asyncio.to_thread(folder.files)
     file = files.by_path.get(path)
     if file is None or path == _DOCUMENT:
         raise HTTPException(404, f"The dashboard has no file {path!r}.")

@@ -123,7 +123,8 @@ export class ExactNumber {
 
 /** The value of a JSON text, in which numbers that JavaScript would round keep their digits. */
 export function exactJson(text) {
-  if (!/[\d.]{16}/.test(text)) return JSON.parse(text);
+  // Long numbers are rare, and looking at every value takes many times as long.
+  if (!/[[,:]\s*-?\d{16}/.test(text)) return JSON.parse(text);
   return JSON.parse(text, (name, value, context) => {
     if (typeof value !== "number" || !context?.source || Number.isSafeInteger(value)) return value;
     return /^-?\d{16,}$/.test(context.source) ? new ExactNumber(context.source) : value;
