@@ -1,5 +1,6 @@
 """What the dashboard reads: the list of traces, a trace as a tree, and the numbers."""
 
+import asyncio
 import re
 import time
 from typing import Annotated, Any, Final
@@ -37,6 +38,8 @@ router = APIRouter(
 
 PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 RECENT_PROJECTS_MAX: Final = 10
+# A larger tree would hold up every other request for tens of milliseconds.
+_IN_LOOP_RUNS_MAX: Final = 1000
 _ZONE_AFTER_SPACE: Final = re.compile(r" (\d\d:?\d\d)$")
 
 
@@ -136,9 +139,15 @@ async def read_hierarchy(trace_id: str, engine: EnginePart, settings: SettingsPa
             found = await asof.trace_at(connection, id_, position, rule=settings.status_rule)
     if found is None:
         raise HTTPException(404, f"There is no trace {trace_id}{then(position)}.")
+    if len(found.runs) <= _IN_LOOP_RUNS_MAX:
+        return Response(_hierarchy(found, id_), media_type="application/json")
+    return Response(await asyncio.to_thread(_hierarchy, found, id_), media_type="application/json")
+
+
+def _hierarchy(found: WholeTrace, id_: bytes) -> bytes:
     tree = trees.build([_edge(run) for run in found.runs], found.id)
     below = tree if id_ == found.id else trees.subtree(tree, id_)
-    return Response(rendering.hierarchy(below or tree), media_type="application/json")
+    return rendering.hierarchy(below or tree)
 
 
 async def _read_trace_now(connection: AsyncConnection, trace_or_run_id: bytes) -> WholeTrace | None:
