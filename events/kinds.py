@@ -4,8 +4,9 @@ An event says what a client wrote, not what became of it: its fields are raw JSO
 them meaning. The name of a class is the event's `kind` in the log.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -125,10 +126,38 @@ class FeedbackDeleted:
 
 @dataclass(frozen=True, slots=True)
 class ProjectCreated:
-    """A project was created by name, before or without any run."""
+    """Someone created a project by name, or took up one that runs had made. `members` are what else was said of it."""
 
     project_id: bytes
     name: str
+    members: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPatched:
+    """Someone changed what is said of a project, but for its name. `members` are raw JSON; null says nothing."""
+
+    project_id: bytes
+    members: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRenamed:
+    """Someone gave a project another name. From here on the former name stands for the project `successor_id`."""
+
+    project_id: bytes
+    name: str
+    former_name: str
+    successor_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDeleted:
+    """Someone deleted a project with all its runs. From here on its name stands for the project `successor_id`."""
+
+    project_id: bytes
+    name: str
+    successor_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +193,9 @@ Event = (
     | FeedbackPatched
     | FeedbackDeleted
     | ProjectCreated
+    | ProjectPatched
+    | ProjectRenamed
+    | ProjectDeleted
     | RunReverted
     | TraceErased
     | Unknown
@@ -217,8 +249,15 @@ class _AttachmentPayload(msgspec.Struct, frozen=True):
     content_hash: str
 
 
-class _ProjectPayload(msgspec.Struct, frozen=True):
+class _RenamingPayload(msgspec.Struct, frozen=True):
     name: str
+    former_name: str
+    successor_id: str
+
+
+class _DeletionPayload(msgspec.Struct, frozen=True):
+    name: str
+    successor_id: str
 
 
 class _RevertPayload(msgspec.Struct, frozen=True):
@@ -231,6 +270,9 @@ class _ErasurePayload(msgspec.Struct, frozen=True):
     reason: str
 
 
+NO_MEMBERS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
 def _attachment(subject: bytes, payload: bytes) -> AttachmentStored:
     told = msgspec.json.decode(payload, type=_AttachmentPayload)
     return AttachmentStored(subject, told.name, told.media_type, told.size, bytes.fromhex(told.content_hash))
@@ -241,9 +283,24 @@ def attachment_payload(name: str, media_type: str, size: int, content_hash: byte
     return msgspec.json.encode(_AttachmentPayload(name, media_type, size, content_hash.hex()))
 
 
-def project_payload(name: str) -> bytes:
+def project_payload(name: str, members: Mapping[str, bytes] = NO_MEMBERS) -> bytes:
     """The payload of `ProjectCreated`, as JSON."""
-    return msgspec.json.encode(_ProjectPayload(name))
+    return msgspec.json.encode({"name": name, **{key: Raw(value) for key, value in members.items()}})
+
+
+def project_patch_payload(members: Mapping[str, bytes]) -> bytes:
+    """The payload of `ProjectPatched`, as JSON."""
+    return msgspec.json.encode({key: Raw(value) for key, value in members.items()})
+
+
+def renaming_payload(name: str, former_name: str, successor_id: bytes) -> bytes:
+    """The payload of `ProjectRenamed`, as JSON."""
+    return msgspec.json.encode(_RenamingPayload(name, former_name, successor_id.hex()))
+
+
+def deletion_payload(name: str, successor_id: bytes) -> bytes:
+    """The payload of `ProjectDeleted`, as JSON."""
+    return msgspec.json.encode(_DeletionPayload(name, successor_id.hex()))
 
 
 def revert_payload(to_version: int, reason: str) -> bytes:
@@ -254,6 +311,21 @@ def revert_payload(to_version: int, reason: str) -> bytes:
 def erasure_payload(streams: Iterable[bytes], reason: str) -> bytes:
     """The payload of `TraceErased`, as JSON."""
     return msgspec.json.encode(_ErasurePayload([stream.hex() for stream in streams], reason))
+
+
+def _created(subject: bytes, payload: bytes) -> ProjectCreated:
+    members = split_object(payload)
+    return ProjectCreated(subject, msgspec.json.decode(members.pop("name"), type=str), members)
+
+
+def _renamed(subject: bytes, payload: bytes) -> ProjectRenamed:
+    told = msgspec.json.decode(payload, type=_RenamingPayload)
+    return ProjectRenamed(subject, told.name, told.former_name, bytes.fromhex(told.successor_id))
+
+
+def _deleted(subject: bytes, payload: bytes) -> ProjectDeleted:
+    told = msgspec.json.decode(payload, type=_DeletionPayload)
+    return ProjectDeleted(subject, told.name, bytes.fromhex(told.successor_id))
 
 
 def _reverted(subject: bytes, payload: bytes) -> RunReverted:
@@ -273,9 +345,10 @@ _DECODERS: Final[dict[str, Callable[[bytes, bytes], Event]]] = {
     "FeedbackPosted": lambda subject, payload: FeedbackPosted(subject, split_object(payload)),
     "FeedbackPatched": lambda subject, payload: FeedbackPatched(subject, split_object(payload)),
     "FeedbackDeleted": lambda subject, _: FeedbackDeleted(subject),
-    "ProjectCreated": lambda subject, payload: ProjectCreated(
-        subject, msgspec.json.decode(payload, type=_ProjectPayload).name
-    ),
+    "ProjectCreated": _created,
+    "ProjectPatched": lambda subject, payload: ProjectPatched(subject, split_object(payload)),
+    "ProjectRenamed": _renamed,
+    "ProjectDeleted": _deleted,
     "RunReverted": _reverted,
     "TraceErased": _erased,
 }
@@ -286,7 +359,11 @@ KINDS: Final = tuple(_DECODERS)
 # Writes that a client may retry long after others came between are duplicates of any earlier event of their stream.
 # The others are commands that people repeat on purpose: duplicates of their stream's latest event only.
 COMMANDS: Final = frozenset(
-    {"FeedbackPosted", "FeedbackPatched", "FeedbackDeleted", "ProjectCreated", "RunReverted", "TraceErased"}
+    {
+        *("FeedbackPosted", "FeedbackPatched", "FeedbackDeleted"),
+        *("ProjectCreated", "ProjectPatched", "ProjectRenamed", "ProjectDeleted"),
+        *("RunReverted", "TraceErased"),
+    }
 )
 
 

@@ -16,18 +16,20 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.ids import format_id
-from events.kinds import RunPatched, RunPosted, run_stream
+from events.kinds import project_stream, run_stream
 from events.log import RecordedEvent, read_stream, read_streams
 from events.schema import SHARD
-from projections import attachments, hierarchy, places, projects, record, runs
+from projections import attachments, hierarchy, naming, places, profiles, projects, record, runs
 from projections.attachments import Attachment
 from projections.hierarchy import Change
+from projections.naming import Naming
+from projections.profiles import Profile
 from projections.record import Record
 from projections.reverts import effective, shown_version
 from projections.runs import RunState
 from projections.status import StatusRule
 from projections.traces import NamedRun
-from projections.words import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, project_named
+from projections.words import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, project_names_in
 
 _IDS_PER_QUERY: Final = 500
 
@@ -57,7 +59,8 @@ async def run_at(
     stream = await read_stream(connection, run_stream(run_id), shard=shard)
     events = [event for event in stream if event.position <= position]
     counting = effective(events)
-    past = _Past(connection, position, rule, shard)
+    given = await naming.read(connection, None, shard=shard)
+    past = _Past(connection, position, rule, given, shard)
     state = past.put(run_id, events)
     if state is None:
         return None
@@ -65,7 +68,7 @@ async def run_at(
     above = await past.above(state) if state.is_trace_inferred or needs_above(told) else []
     past.settle([run_id])
     return WholeRun(
-        NamedRun(state, await _project_name(connection, state.project_id, counting, shard)),
+        NamedRun(state, await _project_name(connection, state.project_id, counting, position, given, shard)),
         told,
         sorted(attachments.fold(counting).values(), key=lambda attached: attached.name),
         above if needs_above(told) else [],
@@ -76,7 +79,7 @@ async def trace_at(
     connection: AsyncConnection, trace_or_run_id: bytes, position: int, *, rule: StatusRule, shard: int = SHARD
 ) -> WholeTrace | None:
     """As of a position: the trace that goes by this id, or that the run belonged to; None when there was neither."""
-    past = _Past(connection, position, rule, shard)
+    past = _Past(connection, position, rule, await naming.read(connection, None, shard=shard), shard)
     await past.load([trace_or_run_id])
     run = past.states[trace_or_run_id]
     trace_id = trace_or_run_id
@@ -100,16 +103,17 @@ def needs_above(told: Record) -> bool:
 class _Past:
     """Runs as of a position, as far as they were loaded; None stands for those that were not there."""
 
-    def __init__(self, connection: AsyncConnection, position: int, rule: StatusRule, shard: int) -> None:
+    def __init__(self, connection: AsyncConnection, position: int, rule: StatusRule, given: Naming, shard: int) -> None:
         self.states: dict[bytes, RunState | None] = {}
         self._connection = connection
         self._position = position
         self._rule: StatusRule = rule
+        self._naming = given
         self._shard = shard
 
     def put(self, run_id: bytes, events: Sequence[RecordedEvent]) -> RunState | None:
         """Fold the events that had been told of a run. Its trace may have to be found yet."""
-        state = runs.fold_all(effective(events), shard=self._shard, rule=self._rule)
+        state = runs.fold_all(effective(events), shard=self._shard, rule=self._rule, naming=self._naming)
         if state is not None:
             state.version = shown_version(events)
         self.states[run_id] = state
@@ -194,18 +198,20 @@ async def _below_elsewhere(
 
 
 async def _project_name(
-    connection: AsyncConnection, project_id: bytes, counting: Iterable[RecordedEvent], shard: int
+    connection: AsyncConnection,
+    project_id: bytes,
+    counting: Iterable[RecordedEvent],
+    position: int,
+    given: Naming,
+    shard: int,
 ) -> str:
-    """The name of a run's project: as its own writes give it, else as the store knows it."""
-    names = {DEFAULT_PROJECT_ID: DEFAULT_PROJECT}
-    for event in counting:
-        match event.body:
-            case RunPosted(fields=fields) | RunPatched(fields=fields):
-                named = project_named(fields)
-                if named is not None and named[1] is not None:
-                    names[named[0]] = named[1]
-            case _:
-                continue
+    """The name of a run's project: what somebody had called it, else as the run's own writes give it, else as it is."""
+    profile: Profile | None = None
+    for event in await read_stream(connection, project_stream(project_id), shard=shard):
+        profile = profiles.fold(profile, event) if event.position <= position else profile
+    if profile is not None:
+        return profile.name
+    names = {DEFAULT_PROJECT_ID: DEFAULT_PROJECT, **given.by_bearer(dict(project_names_in(counting)))}
     if project_id in names:
         return names[project_id]
     known = await projects.find(connection, ids=[project_id], shard=shard)

@@ -9,12 +9,13 @@ from typing import Any, Final
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projections import attachments, feedback, names, projects, runs, stats
+from projections import attachments, feedback, names, profiles, projects, runs, stats
 
 UNDUMPED: Final[Mapping[Table, frozenset[str]]] = {
     attachments.attachments: frozenset(),
     feedback.feedback: feedback.UNDUMPED,
     names.names: frozenset(),
+    profiles.profiles: frozenset(),
     projects.projects: projects.UNDUMPED,
     runs.runs: runs.UNDUMPED,
     stats.stats: frozenset(),

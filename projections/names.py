@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from events.dialect import Writer
 from events.schema import metadata
+from projections.projects import is_there
 from projections.recent import Recent
 from projections.runs import Turn
 from projections.words import column_text
@@ -65,7 +66,9 @@ def named_like(search: str, *, project_ids: Sequence[bytes] | None, shard: int) 
 def count_named_like(search: str, *, project_ids: Sequence[bytes] | None, shard: int) -> Select[int]:
     """How many root runs bear a name that holds the search text, in some projects or in all."""
     query = select(func.coalesce(func.sum(names.c.roots), 0)).where(names.c.shard == shard, matches(search))
-    return query if project_ids is None else query.where(names.c.project_id.in_(project_ids))
+    if project_ids is None:
+        return query.where(is_there(names.c.project_id, shard=shard))
+    return query.where(names.c.project_id.in_(project_ids))
 
 
 def changes_of(turns: Iterable[Turn]) -> dict[Key, int]:

@@ -9,12 +9,13 @@ from sqlalchemy import BigInteger, Column, PrimaryKeyConstraint, SmallInteger, T
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
-from events.kinds import ProjectCreated, RunPatched, RunPosted, RunReverted, TraceErased, run_stream
+from events.kinds import RunPatched, RunPosted, RunReverted, TraceErased, run_stream
 from events.log import RecordedEvent, read_stream_written
 from events.schema import SHARD, heads, metadata
-from projections import attachments, feedback, hierarchy, names, places, projects, runs, stats
+from projections import attachments, feedback, hierarchy, names, naming, places, profiles, projects, runs, stats
 from projections.hierarchy import Change
 from projections.names import Key as NameKey
+from projections.naming import Naming
 from projections.portions import FOLDED, portions
 from projections.projects import Project
 from projections.recent import Recent
@@ -23,9 +24,9 @@ from projections.runs import RunState, Turn
 from projections.stats import Cell
 from projections.stats import Key as CellKey
 from projections.status import RULE_VERSION, StatusRule
-from projections.words import NAME_CHARS_MAX, Words, column_text, words_of
+from projections.words import DEFAULT_PROJECT_ID, project_names_in
 
-FOLDS_VERSION: Final = 2
+FOLDS_VERSION: Final = 3
 """Goes up whenever a fold gives another read model for the same events: stored ones are then stale."""
 
 PROJECTIONS: Final = ("attachments", "feedback", "names", "projects", "runs", "stats")
@@ -156,8 +157,16 @@ async def _change_runs(
     shard: int,
 ) -> None:
     """Fold the events into runs, and what follows from how these change into all that counts them."""
+    await profiles.apply(writer, events, shard=shard)
+    names_told = _names_told(events, reverted)
     recent = _recent_rows(writer, shard)
-    folding = _Folding(Change(shard, recent.runs), rule)
+    told_projects = _projects_told(events)
+    if recent.is_naming_changed is None or told_projects:
+        recent.is_naming_changed = await naming.is_changed(writer, shard=shard)
+    # Also those who name no project are in one, whose name is another's when it was renamed.
+    meant = {*names_told, DEFAULT_PROJECT_ID} if recent.is_naming_changed else ()
+    given = await naming.load(writer, meant, shard=shard) if meant else naming.UNCHANGED
+    folding = _Folding(Change(shard, recent.runs), rule, given)
     change = folding.change
     told = [event for event in events if isinstance(event.body, (RunPosted, RunPatched))]
     erased = _erased(events)
@@ -179,8 +188,18 @@ async def _change_runs(
     recent.note_runs(turns)
     await stats.apply(writer, turns, recent.cells)
     await names.apply(writer, turns, recent.names, shard=shard)
-    told_projects = _projects_told(folding.projects, events)
-    await projects.apply(writer, turns, *told_projects, recent.projects, shard=shard)
+    await projects.apply(writer, turns, given.by_bearer(names_told), told_projects, recent.projects, shard=shard)
+
+
+def _names_told(events: Iterable[RecordedEvent], reverted: Mapping[bytes, _Reverted]) -> dict[bytes, str]:
+    """The names of projects that the runs which change rest on, by the ids that follow from them."""
+    counting = itertools.chain.from_iterable(left.counting for left in reverted.values())
+    return dict(project_names_in(itertools.chain(counting, events)))
+
+
+def _projects_told(events: Iterable[RecordedEvent]) -> dict[bytes, int]:
+    """The projects that somebody said something of, and when (µs)."""
+    return {event.body.project_id: event.recorded_at for event in events if isinstance(event.body, profiles.KINDS)}
 
 
 @dataclass(slots=True)
@@ -191,6 +210,8 @@ class _RecentRows:
     cells: Recent[CellKey, Cell] = field(default_factory=lambda: Recent(_RECENT_COUNTS_MAX))
     names: Recent[NameKey, int] = field(default_factory=lambda: Recent(_RECENT_COUNTS_MAX))
     projects: Recent[bytes, Project] = field(default_factory=lambda: Recent(_RECENT_COUNTS_MAX))
+    # Whether any name of a project stands for another one than once; None when nobody looked.
+    is_naming_changed: bool | None = None
 
     def note_runs(self, turns: Iterable[Turn]) -> None:
         """Keep the runs as they are after these turns."""
@@ -208,30 +229,27 @@ def _recent_rows(writer: Writer, shard: int) -> _RecentRows:
 
 @dataclass(slots=True)
 class _Folding:
-    """Folds events into rows of runs, and notes what else they tell."""
+    """Folds events into rows of runs, and notes which places these left."""
 
     change: Change
     rule: StatusRule
+    naming: Naming
     former: set[places.Left] = field(default_factory=set)
-    projects: dict[bytes, str] = field(default_factory=dict)
-    """The names of projects that were told of."""
     undone: set[bytes] = field(default_factory=set)
 
     def take(self, event: RecordedEvent) -> None:
         """Fold one event of a run that was looked at."""
         change, run_id = self.change, event.stream[1:]
         state = change.after.get(run_id) or change.before.get(run_id)
-        told = self._heard(event)
-        change.after[run_id] = folded = runs.fold(state, event, shard=change.shard, rule=self.rule, told=told)
+        folded = runs.fold(state, event, shard=change.shard, rule=self.rule, naming=self.naming)
+        change.after[run_id] = folded
         if state is not None and not places.stays(state, folded):
             self.former |= places.left(state, folded)
 
     def go_back(self, run_id: bytes, left: _Reverted, first: int) -> None:
         """Take a run back to what is left of it. `first` is the position at which this group begins."""
         shard, rule = self.change.shard, self.rule
-        for event in left.counting:
-            self._heard(event)
-        restored = runs.fold_all(left.counting, shard=shard, rule=rule)
+        restored = runs.fold_all(left.counting, shard=shard, rule=rule, naming=self.naming)
         if restored is None:
             self.undone.add(run_id)
         else:
@@ -246,26 +264,6 @@ class _Folding:
         change.gone = {id_ for id_ in erased | self.undone if change.now(id_) is not None}
         for id_ in change.gone:
             change.after.pop(id_, None)
-
-    def _heard(self, event: RecordedEvent) -> Words | None:
-        if not isinstance(event.body, (RunPosted, RunPatched)):
-            return None
-        told = words_of(event.body, event.payload)
-        if told.project is not None and told.project[1] is not None:
-            self.projects[told.project[0]] = told.project[1]
-        return told
-
-
-def _projects_told(
-    named: Mapping[bytes, str], events: Iterable[RecordedEvent]
-) -> tuple[dict[bytes, str], dict[bytes, int]]:
-    """The names of projects that were told of, and when those that somebody created were (µs)."""
-    names_, created = dict(named), dict[bytes, int]()
-    for event in events:
-        if isinstance(event.body, ProjectCreated):
-            names_[event.body.project_id] = column_text(event.body.name, NAME_CHARS_MAX)
-            created[event.body.project_id] = event.recorded_at
-    return names_, created
 
 
 def _steps(left: _Reverted, first: int, *, rule: StatusRule, shard: int) -> Iterator[RunState | None]:

@@ -1,7 +1,8 @@
 """The projects: those that have runs, and those that someone created. LangSmith's API calls them sessions.
 
 A project is there while a run is in it, or because it was created. That follows from the runs as they are now, and so
-does not depend on the order in which they came or on runs that are gone.
+does not depend on the order in which they came or on runs that are gone. One that was deleted is not there, whatever
+runs are in it: nor are these (`is_there`).
 """
 
 from collections import Counter
@@ -9,12 +10,25 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, PrimaryKeyConstraint, SmallInteger, Table, Text, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
 from events.ids import format_id
 from events.schema import SHARD, metadata
+from projections import profiles
+from projections.profiles import Profile
 from projections.recent import Recent
 from projections.runs import Turn, gives_project_name
 from projections.words import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, NAME_CHARS_MAX, column_text
@@ -54,13 +68,18 @@ _SELECTED: Final = ", ".join(f"p.{name}" for name in _COLUMNS)
 
 
 def fold(
-    known: Mapping[bytes, Project], turns: Iterable[Turn], names: Mapping[bytes, str], created: Mapping[bytes, int]
+    known: Mapping[bytes, Project],
+    turns: Iterable[Turn],
+    names: Mapping[bytes, str],
+    told: Mapping[bytes, int],
+    said: Mapping[bytes, Profile],
 ) -> dict[bytes, Project | None]:
     """The projects that change, as they are then; None for one that is no more.
 
-    `names` are those that the turns rest on or projects were created by, `created` when those were (µs). A project goes
-    by its name while a run in it gives that or somebody created it, and otherwise by its id: that depends on no order,
-    and a replay finds the same.
+    `names` are those that the turns rest on, `told` when somebody said something of a project (µs). `said` has the
+    profiles that changed, and those of projects that are not known. A project goes by the name that somebody gave it,
+    else by the one that a run in it gives, and otherwise by its id: that depends on no order, and a replay finds the
+    same.
     """
     counts: Counter[bytes] = Counter()
     namers: Counter[bytes] = Counter()
@@ -73,16 +92,19 @@ def fold(
             counts[new.project_id] += 1
             namers[new.project_id] += gives_project_name(new)
             heard_at[new.project_id] = new.last_recorded_at
-    heard_at.update(created)
+    heard_at.update(told)
     folded: dict[bytes, Project | None] = {}
-    for id_ in created.keys() | counts.keys():
-        before = known.get(id_) or begin(id_, heard_at.get(id_, 0))
+    for id_ in told.keys() | counts.keys():
+        profile = said.get(id_)
+        if profile is not None and profile.is_deleted:
+            folded[id_] = None
+            continue
+        before = described(known.get(id_) or begin(id_, heard_at.get(id_, 0)), profile)
         after = replace(
             before,
-            name=names.get(id_, before.name),
+            name=before.name if before.is_created else names.get(id_, before.name),
             runs=before.runs + counts[id_],
             namers=before.namers + namers[id_],
-            is_created=int(before.is_created or id_ in created),
         )
         if min(after.runs, after.namers) < 0:
             raise ValueError(f"the project {after.name} would have {after.runs} runs, {after.namers} of which name it")
@@ -93,6 +115,11 @@ def fold(
 def begin(project_id: bytes, recorded_at: int) -> Project:
     """A project that is not there yet."""
     return settled(Project(project_id, "", 0, 0, 0, recorded_at))
+
+
+def described(project: Project, profile: Profile | None) -> Project:
+    """The project with what its profile says of it, if somebody said something."""
+    return project if profile is None else replace(project, name=profile.name, is_created=1)
 
 
 def settled(project: Project) -> Project:
@@ -107,19 +134,20 @@ async def apply(
     writer: Writer,
     turns: Sequence[Turn],
     names: Mapping[bytes, str],
-    created: Mapping[bytes, int],
+    told: Mapping[bytes, int],
     recent: Recent[bytes, Project],
     *,
     shard: int,
 ) -> None:
     """Fold turns, and what `fold` takes beside them, into the stored projects, within the writer's transaction.
 
-    `recent` are some projects as they are.
+    The profiles come first. `recent` are some projects as they are.
     """
-    ids = {state.project_id for turn in turns for state in turn if state is not None} | created.keys()
+    ids = {state.project_id for turn in turns for state in turn if state is not None} | told.keys()
     known = {id_: recent[id_] for id_ in ids if id_ in recent}
     known |= await _load(writer, ids - known.keys(), shard)
-    folded = fold(known, turns, names, created)
+    said = await profiles.load(writer, told.keys() | (ids - known.keys()), shard=shard)
+    folded = fold(known, turns, names, told, said)
     await writer.replace(projects, [(shard, *astuple(p)) for id_, p in folded.items() if p and p != known.get(id_)])
     await writer.delete(projects, [(shard, id_) for id_, p in folded.items() if p is None and id_ in known])
     for id_, project in folded.items():
@@ -129,8 +157,11 @@ async def apply(
 async def add(writer: Writer, counted: Mapping[bytes, Project], *, shard: int) -> None:
     """Add what was counted elsewhere to the stored projects, within the writer's transaction."""
     stored = await _load(writer, counted, shard)
-    sums = [merged(stored[id_], project) if id_ in stored else project for id_, project in counted.items()]
-    await writer.replace(projects, [(shard, *astuple(settled(project))) for project in sums])
+    said = await profiles.load(writer, counted, shard=shard)
+    there = {id_: project for id_, project in counted.items() if id_ not in said or not said[id_].is_deleted}
+    sums = [merged(stored[id_], project) if id_ in stored else project for id_, project in there.items()]
+    rows = [settled(described(project, said.get(project.id))) for project in sums]
+    await writer.replace(projects, [(shard, *astuple(project)) for project in rows])
 
 
 def merged(one: Project, other: Project) -> Project:
@@ -154,6 +185,11 @@ async def _load(writer: Writer, ids: Collection[bytes], shard: int) -> dict[byte
         [(id_,) for id_ in ids],
     )
     return {project.id: project for project in (Project(bytes(row[0]), *row[1:]) for row in rows)}
+
+
+def is_there(project_id: ColumnElement[bytes], *, shard: int = SHARD) -> ColumnElement[bool]:
+    """Whether what belongs to a project is to be seen: not when the project was deleted."""
+    return project_id.in_(select(projects.c.id).where(projects.c.shard == shard))
 
 
 async def ids_of(connection: AsyncConnection, names: Sequence[str], *, shard: int = SHARD) -> list[bytes]:

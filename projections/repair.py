@@ -15,11 +15,12 @@ from events import log
 from events.dialect import Writer
 from events.kinds import feedback_stream, run_stream
 from events.log import RecordedEvent, read_stream_written
-from projections import attachments, feedback, hierarchy, places, runs
+from projections import attachments, feedback, hierarchy, naming, places, runs
 from projections.comparison import Difference
 from projections.hierarchy import Change
+from projections.naming import UNCHANGED, Naming
 from projections.projector import fold_version
-from projections.replay import fold_run
+from projections.replay import FoldedRun, fold_run
 from projections.runs import RunState, Turn
 from projections.status import StatusRule
 
@@ -65,10 +66,12 @@ class _Repair:
     shard: int
     events: int = 0
     differences: list[Difference] = field(default_factory=list)
+    _naming: Naming = UNCHANGED
     _streams: dict[bytes, list[RecordedEvent]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Find what belongs to the trace, and put it right."""
+        self._naming = await naming.load(self.writer, None, shard=self.shard)
         run_ids = await self._run_ids()
         await self._repair_runs(run_ids)
         await self._repair_rows(attachments.attachments, "run_id", run_ids, self._attachments(run_ids))
@@ -135,7 +138,8 @@ class _Repair:
         return self._streams[stream]
 
     async def _state(self, run_id: bytes) -> RunState | None:
-        return fold_run(await self._read(run_stream(run_id)), shard=self.shard, rule=self.rule).state
+        await self._read(run_stream(run_id))
+        return self._folded(run_id).state
 
     async def _feedback_state(self, feedback_id: bytes) -> feedback.Feedback | None:
         state: feedback.Feedback | None = None
@@ -179,8 +183,8 @@ class _Repair:
     def _places(self, run_ids: Iterable[bytes]) -> list[tuple[Any, ...]]:
         return [(self.shard, *place) for run_id in run_ids for place in sorted(self._folded(run_id).former)]
 
-    def _folded(self, run_id: bytes) -> Any:
-        return fold_run(self._streams[run_stream(run_id)], shard=self.shard, rule=self.rule)
+    def _folded(self, run_id: bytes) -> FoldedRun:
+        return fold_run(self._streams[run_stream(run_id)], shard=self.shard, rule=self.rule, naming=self._naming)
 
     async def _feedback(self, feedback_ids: Iterable[bytes]) -> list[tuple[Any, ...]]:
         states = [await self._feedback_state(feedback_id) for feedback_id in feedback_ids]

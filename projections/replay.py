@@ -5,17 +5,16 @@ so its rows are written once. What no stream can tell alone, because it lies bet
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
 from events import log
-from events.dialect import Writer, open_snapshot, open_writer
+from events.dialect import Snapshot, Writer, open_snapshot, open_writer
 from events.kinds import (
     AttachmentStored,
-    ProjectCreated,
     RunPatched,
     RunPosted,
     RunReverted,
@@ -24,18 +23,21 @@ from events.kinds import (
     run_stream,
 )
 from events.log import RecordedEvent
-from projections import attachments, feedback, places, rebuilds, runs
+from projections import attachments, feedback, naming, places, profiles, rebuilds, runs
+from projections.naming import UNCHANGED, Grant, Naming
 from projections.places import Left
+from projections.profiles import Profile
 from projections.projects import Project
 from projections.reverts import effective, shown_version
 from projections.runs import RunState, gives_project_name
 from projections.shadow import Shadows
 from projections.status import StatusRule
 from projections.tally import Tally
-from projections.words import NAME_CHARS_MAX, column_text, project_named
+from projections.words import project_names_in
 
 _READ_EVENTS: Final = 2000
 _PAUSE_S: Final = 0.02
+_AFTER_PROJECTS: Final = bytes([project_stream(b"")[0] + 1])
 
 Row = tuple[Any, ...]
 
@@ -68,6 +70,8 @@ class Rows:
     places: set[Left] = field(default_factory=set)
     attachments: list[Row] = field(default_factory=list)
     feedback: list[Row] = field(default_factory=list)
+    profiles: list[Row] = field(default_factory=list)
+    grants: list[Row] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
 
@@ -83,10 +87,10 @@ class FoldedRun:
     counting: Sequence[RecordedEvent]
 
 
-def fold_run(events: Sequence[RecordedEvent], *, shard: int, rule: StatusRule) -> FoldedRun:
+def fold_run(events: Sequence[RecordedEvent], *, shard: int, rule: StatusRule, naming: Naming = UNCHANGED) -> FoldedRun:
     """Fold a run's whole stream, or its beginning."""
     if any(isinstance(event.body, RunReverted) for event in events):
-        return _fold_reverted(events, shard=shard, rule=rule)
+        return _fold_reverted(events, shard=shard, rule=rule, naming=naming)
     state: RunState | None = None
     former: set[Left] = set()
     for event in events:
@@ -94,25 +98,25 @@ def fold_run(events: Sequence[RecordedEvent], *, shard: int, rule: StatusRule) -
             continue
         if state is None:
             state = runs.begin(shard, event.stream[1:], event.recorded_at)
-            runs.fold_into(state, event, rule=rule)
+            runs.fold_into(state, event, rule=rule, naming=naming)
             continue
         before = places.said(state)
-        runs.fold_into(state, event, rule=rule)
+        runs.fold_into(state, event, rule=rule, naming=naming)
         after = places.said(state)
         if before != after:
             former.update((place, state.id) for place in before if place is not None and place not in after)
     return FoldedRun(state, former, events)
 
 
-def _fold_reverted(events: Sequence[RecordedEvent], *, shard: int, rule: StatusRule) -> FoldedRun:
+def _fold_reverted(events: Sequence[RecordedEvent], *, shard: int, rule: StatusRule, naming: Naming) -> FoldedRun:
     state: RunState | None = None
     former: set[Left] = set()
     for count, event in enumerate(events, 1):
         before = state
         if isinstance(event.body, RunReverted):
-            state = runs.fold_all(effective(events[:count]), shard=shard, rule=rule)
+            state = runs.fold_all(effective(events[:count]), shard=shard, rule=rule, naming=naming)
         elif isinstance(event.body, (RunPosted, RunPatched)):
-            state = runs.fold(state, event, shard=shard, rule=rule)
+            state = runs.fold(state, event, shard=shard, rule=rule, naming=naming)
         former |= places.left(before, state)
     if state is not None:
         state.version = shown_version(events)
@@ -141,10 +145,10 @@ async def replay(task: Task, part: Part, *, progress: Callable[[int], None]) -> 
     shadows = Shadows(task.url, task.projections, task.rebuild_id, shard=task.shard)
     snapshot = open_snapshot(task.url)
     writer = open_writer(task.url, stand_ins=shadows.stand_ins, is_durable=False)
-    folding = _Folding(task)
     pace = _Pace()
     try:
         async with snapshot.transaction():
+            folding = _Folding(task, await _read_naming(snapshot, part.upto, task.shard))
             after, rest = (part.first, 0), list[RecordedEvent]()
             while True:
                 events = await log.read_by_stream(
@@ -165,11 +169,25 @@ async def replay(task: Task, part: Part, *, progress: Callable[[int], None]) -> 
         await snapshot.close()
 
 
+async def _read_naming(snapshot: Snapshot, upto: int, shard: int) -> Naming:
+    """What names stand for, by the events of projects up to a position: there are few of them."""
+    after, grants = (project_stream(b""), 0), list[Grant]()
+    while True:
+        events = await log.read_by_stream(
+            snapshot, after=after, before=_AFTER_PROJECTS, upto=upto, limit=_READ_EVENTS, shard=shard
+        )
+        grants += [grant for event in events for grant in profiles.grants_of(event)]
+        if len(events) < _READ_EVENTS:
+            return Naming.of(grants)
+        after = (events[-1].stream, events[-1].version)
+
+
 class _Folding:
     """Folds stream after stream, and collects what they make."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, naming: Naming) -> None:
         self._task = task
+        self._naming = naming
         self._names: dict[bytes, str] = {}
         self.rows = Rows()
 
@@ -189,7 +207,7 @@ class _Folding:
 
     def _take_run(self, events: Sequence[RecordedEvent]) -> None:
         shard, wanted = self._task.shard, self._task.projections
-        folded = fold_run(events, shard=shard, rule=self._task.rule)
+        folded = fold_run(events, shard=shard, rule=self._task.rule, naming=self._naming)
         if "attachments" in wanted and any(isinstance(event.body, AttachmentStored) for event in folded.counting):
             left = attachments.fold(folded.counting)
             self.rows.attachments += [attachments.as_row(shard, attachment) for attachment in left.values()]
@@ -210,7 +228,8 @@ class _Folding:
             return ""
         known = self._names.get(state.project_id)
         if known is None:
-            known = self._names[state.project_id] = dict(_names_given(counting))[state.project_id]
+            names = self._naming.by_bearer(dict(project_names_in(counting)))
+            known = self._names[state.project_id] = names[state.project_id]
         return known
 
     def _take_feedback(self, events: Sequence[RecordedEvent]) -> None:
@@ -221,21 +240,15 @@ class _Folding:
             self.rows.feedback.append(feedback.as_row(self._task.shard, state))
 
     def _take_project(self, events: Sequence[RecordedEvent]) -> None:
+        if "projects" not in self._task.projections:
+            return
+        profile: Profile | None = None
         for event in events:
-            if isinstance(event.body, ProjectCreated):
-                id_, name = event.body.project_id, column_text(event.body.name, NAME_CHARS_MAX)
-                self.rows.tally.add_project(Project(id_, name, 0, 0, 1, event.recorded_at))
-
-
-def _names_given(events: Sequence[RecordedEvent]) -> Iterator[tuple[bytes, str]]:
-    for event in events:
-        match event.body:
-            case RunPosted(fields=fields) | RunPatched(fields=fields):
-                named = project_named(fields)
-                if named is not None and named[1] is not None:
-                    yield named[0], named[1]
-            case _:
-                continue
+            profile = profiles.fold(profile, event)
+            self.rows.grants += [(self._task.shard, *grant) for grant in profiles.grants_of(event)]
+        if profile is not None:
+            self.rows.profiles.append(profiles.as_row(self._task.shard, profile))
+            self.rows.tally.add_project(Project(profile.project_id, profile.name, 0, 0, 1, events[0].recorded_at))
 
 
 async def _write(writer: Writer, task: Task, rows: Rows, pace: "_Pace") -> None:
@@ -246,6 +259,8 @@ async def _write(writer: Writer, task: Task, rows: Rows, pace: "_Pace") -> None:
         await writer.insert(places.former_places, [(task.shard, *place) for place in sorted(rows.places)])
         await writer.insert(attachments.attachments, rows.attachments)
         await writer.insert(feedback.feedback, rows.feedback)
+        await writer.insert(profiles.profiles, rows.profiles)
+        await writer.insert(naming.project_names, rows.grants)
     if is_busy:
         await asyncio.sleep(_PAUSE_S)
 

@@ -39,6 +39,7 @@ from events.log import RecordedEvent
 from events.schema import metadata
 from projections import pairs, words
 from projections.extraction import Usage
+from projections.naming import UNCHANGED, Naming
 from projections.portions import WRITTEN, portions
 from projections.status import StatusRule, infer, langsmith_status
 from projections.words import DEFAULT_PROJECT_ID, Facts, Outputs, Words, words_of
@@ -199,9 +200,9 @@ def begin(shard: int, run_id: bytes, recorded_at: int) -> RunState:
 
 
 def fold(
-    state: RunState | None, event: RecordedEvent, *, shard: int, rule: StatusRule, told: Words | None = None
+    state: RunState | None, event: RecordedEvent, *, shard: int, rule: StatusRule, naming: Naming = UNCHANGED
 ) -> RunState:
-    """The state after one more event of the run's stream. `told` is what it says, when that was read already.
+    """The state after one more event of the run's stream.
 
     `trace_id` is final only when an event named it; otherwise `projections.hierarchy` finds it by way of the parents.
     """
@@ -209,34 +210,40 @@ def fold(
         state = begin(shard, event.stream[1:], event.recorded_at)
     else:
         state = copy.copy(state)
-    fold_into(state, event, rule=rule, told=told)
+    fold_into(state, event, rule=rule, naming=naming)
     return state
 
 
-def fold_all(events: Iterable[RecordedEvent], *, shard: int, rule: StatusRule) -> RunState | None:
+def fold_all(
+    events: Iterable[RecordedEvent], *, shard: int, rule: StatusRule, naming: Naming = UNCHANGED
+) -> RunState | None:
     """The state that these events of one stream make; None when none of them tells of the run."""
     state: RunState | None = None
     for event in events:
         if isinstance(event.body, (RunPosted, RunPatched)):
             state = state or begin(shard, event.stream[1:], event.recorded_at)
-            fold_into(state, event, rule=rule)
+            fold_into(state, event, rule=rule, naming=naming)
     return state
 
 
-def fold_into(state: RunState, event: RecordedEvent, *, rule: StatusRule, told: Words | None = None) -> None:
+def fold_into(state: RunState, event: RecordedEvent, *, rule: StatusRule, naming: Naming = UNCHANGED) -> None:
     """Fold one more event into a state that nobody else holds, which spares `fold`'s copy."""
+    if not state.version:
+        state.project_id = naming.project_of(DEFAULT_PROJECT_ID, event.position)
     state.version = event.version
     state.last_recorded_at = event.recorded_at
     # Attachments have a read model of their own; an erased or unknown event says nothing.
     if isinstance(event.body, (RunPosted, RunPatched)):
-        _take(state, told or words_of(event.body, event.payload), event.position)
+        _take(state, words_of(event.body, event.payload), event.position, naming)
     _settle(state, rule)
 
 
-def _take(state: RunState, told: Words, position: int) -> None:
+def _take(state: RunState, told: Words, position: int, naming: Naming) -> None:
     """Take over every field that the write says with at least the rank that the state has."""
     _take_texts(state, told)
     _take_places(state, told, told.rank)
+    if told.project is not None and _wins(state, _PROJECT, told.rank):
+        _take_project(state, *told.project, position, naming)
     if told.inputs is not None and _wins(state, _INPUTS, told.rank_of(words.INPUTS)):
         state.inputs_position, state.inputs_preview = position, told.inputs
     if told.outputs is not None and _wins(state, _OUTPUTS, told.rank_of(words.OUTPUTS)):
@@ -272,11 +279,13 @@ def _take_places(state: RunState, told: Words, rank: int) -> None:
         state.trace_id = told.trace_id
     if told.reference_example_id is not None and _wins(state, _EXAMPLE, rank):
         state.reference_example_id = told.reference_example_id
-    if told.project is not None and _wins(state, _PROJECT, rank):
-        state.project_id, name = told.project
-        state.ranks = state.ranks & ~(1 << _PROJECT_NAMED) | (name is not None) << _PROJECT_NAMED
     if told.dotted_order is not None and _wins(state, _DOTTED_ORDER, rank):
         _take_dotted_order(state, told.dotted_order)
+
+
+def _take_project(state: RunState, named_id: bytes, name: str | None, position: int, naming: Naming) -> None:
+    state.project_id = named_id if name is None else naming.project_of(named_id, position, state.project_id)
+    state.ranks = state.ranks & ~(1 << _PROJECT_NAMED) | (name is not None) << _PROJECT_NAMED
 
 
 def _take_dotted_order(state: RunState, dotted: Places) -> None:

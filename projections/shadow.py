@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, Table, quoted_name
 
 from events.dialect import Writer
 from events.schema import SHARD
-from projections import attachments, feedback, names, places, projects, rebuilds, runs, stats
+from projections import attachments, feedback, names, naming, places, profiles, projects, rebuilds, runs, stats
 from projections.dialect import Ddl, Renaming, ddl_of, ddl_used_by
 from projections.projector import PROJECTIONS, checkpoints
 
@@ -20,7 +20,7 @@ TABLES: Final[Mapping[str, tuple[Table, ...]]] = {
     "attachments": (attachments.attachments,),
     "feedback": (feedback.feedback,),
     "names": (names.names,),
-    "projects": (projects.projects,),
+    "projects": (projects.projects, profiles.profiles, naming.project_names),
     "runs": (runs.runs, places.former_places),
     "stats": (stats.stats,),
 }

@@ -2,7 +2,8 @@
 
 Every change of a run's row takes the old row out of its cell and puts the new one in, in the same transaction. There
 are cells per hour of start and cells without the hour: summing a year of hourly cells for a total takes too long.
-Latencies are kept as subtractable sketches (`projections.sketch`), so a cell can give percentiles too.
+Latencies, and times until the first token, are kept as subtractable sketches (`projections.sketch`), so a cell can give
+percentiles too.
 """
 
 import operator
@@ -29,7 +30,7 @@ from events.dialect import Writer
 from events.ids import format_id
 from events.schema import SHARD, metadata
 from projections import sketch
-from projections.projects import projects
+from projections.projects import is_there, projects
 from projections.recent import Recent
 from projections.runs import RunState, Turn, runs
 
@@ -57,12 +58,16 @@ stats: Final = Table(
     Column("completion_cost", BigInteger, nullable=False),
     Column("total_cost", BigInteger, nullable=False),
     Column("latencies", LargeBinary, nullable=False),
+    # Runs with an error, ended or not.
+    Column("errors", BigInteger, nullable=False, server_default="0"),
+    Column("first_tokens", LargeBinary),
     PrimaryKeyConstraint("shard", "hour", "project_id", "run_type", "status", name="stats_pk"),
     Index("stats_project", "shard", "project_id", "hour"),
 )
 _KEYS: Final = 5
 COLUMNS: Final = tuple(column.name for column in stats.columns)
-_SUMS: Final = COLUMNS[_KEYS:-1]
+_SKETCHES: Final = ("latencies", "first_tokens")
+_SUMS: Final = tuple(name for name in COLUMNS[_KEYS:] if name not in _SKETCHES)
 
 
 class Key(NamedTuple):
@@ -77,15 +82,28 @@ class Key(NamedTuple):
 
 @dataclass(slots=True)
 class Cell:
-    """What a cell holds: the sums in the order of the table's columns, and the latency sketch."""
+    """What a cell holds: the sums in the order of the table's columns, and the sketches."""
 
     sums: list[int]
     latencies: dict[int, int]
+    first_tokens: dict[int, int]
 
     @classmethod
     def empty(cls) -> "Cell":
         """A cell with nothing in it."""
-        return cls([0] * len(_SUMS), {})
+        return cls([0] * len(_SUMS), {}, {})
+
+    def plus(self, other: "Cell") -> "Cell":
+        """What two cells hold together."""
+        return Cell(
+            list(map(operator.add, self.sums, other.sums)),
+            sketch.changed(self.latencies, other.latencies),
+            sketch.changed(self.first_tokens, other.first_tokens),
+        )
+
+    def is_changed(self) -> bool:
+        """Whether these changes of a cell, as against what it holds, change anything."""
+        return any(self.sums) or any(self.latencies.values()) or any(self.first_tokens.values())
 
     def is_empty(self) -> bool:
         """Whether nothing is counted here any more."""
@@ -107,21 +125,16 @@ def with_totals(counted: Mapping[Key, Cell]) -> dict[Key, Cell]:
     """What was counted into cells per hour, and the same in the cells without the hour."""
     totals: dict[Key, Cell] = {}
     for key, cell in counted.items():
-        total = totals.setdefault(key._replace(hour=TOTAL), Cell.empty())
-        total.sums = list(map(operator.add, total.sums, cell.sums))
-        total.latencies = sketch.changed(total.latencies, cell.latencies)
+        total = key._replace(hour=TOTAL)
+        totals[total] = totals[total].plus(cell) if total in totals else cell
     return {**counted, **totals}
 
 
 def fold(cells: Mapping[Key, Cell], changes: Mapping[Key, Cell]) -> dict[Key, Cell]:
     """Those cells that something changes in, as they are then. `cells` holds the stored ones of these keys."""
-    folded: dict[Key, Cell] = {}
-    for key, change in changes.items():
-        if any(change.sums) or any(change.latencies.values()):
-            before = cells.get(key) or Cell.empty()
-            sums = list(map(operator.add, before.sums, change.sums))
-            folded[key] = Cell(sums, sketch.changed(before.latencies, change.latencies))
-    return folded
+    return {
+        key: (cells.get(key) or Cell.empty()).plus(change) for key, change in changes.items() if change.is_changed()
+    }
 
 
 def count(cells: dict[Key, Cell], state: RunState, sign: int) -> None:
@@ -135,6 +148,9 @@ def count(cells: dict[Key, Cell], state: RunState, sign: int) -> None:
     if state.end_time is not None and not state.is_placeholder:
         number = sketch.bucket(state.end_time - state.start_time)
         cell.latencies[number] = cell.latencies.get(number, 0) + sign
+    if state.first_token_time is not None:
+        number = sketch.bucket(state.first_token_time - state.start_time)
+        cell.first_tokens[number] = cell.first_tokens.get(number, 0) + sign
 
 
 def _within_64_bits(value: int) -> int:
@@ -157,6 +173,7 @@ def _sums(state: RunState) -> tuple[int, ...]:
         state.prompt_cost or 0,
         state.completion_cost or 0,
         state.total_cost or 0,
+        int(state.langsmith_status == "error"),
     )
 
 
@@ -196,13 +213,20 @@ async def _load(writer: Writer, keys: Sequence[Key]) -> dict[Key, Cell]:
         dict(zip(Key._fields, kinds, strict=True)),
         keys,
     )
-    return {Key(*row[:_KEYS]): Cell(list(row[_KEYS:-1]), sketch.unpack(bytes(row[-1]))) for row in rows}
+    return {Key(*row[:_KEYS]): _cell(row[_KEYS:]) for row in rows}
+
+
+def _cell(values: Sequence[Any]) -> Cell:
+    """The cell that a row holds, given without its key."""
+    *sums, latencies, errors, first_tokens = values
+    return Cell([*sums, errors], sketch.unpack(bytes(latencies)), sketch.unpack(bytes(first_tokens or b"")))
 
 
 def _row(key: Key, cell: Cell) -> tuple[Any, ...]:
     if min(cell.sums[:3]) < 0:
         raise ValueError(f"the statistics of {key} would count below zero: {cell.sums}")
-    return (*key, *map(_within_64_bits, cell.sums), sketch.pack(cell.latencies))
+    *sums, errors = map(_within_64_bits, cell.sums)
+    return (*key, *sums, sketch.pack(cell.latencies), errors, sketch.pack(cell.first_tokens))
 
 
 # --- queries ----------------------------------------------------------------------------------------------------------
@@ -240,7 +264,9 @@ async def count_roots(
 ) -> int:
     """How many traces there are, of some projects and one status if given, without looking at runs."""
     query = select(func.coalesce(func.sum(stats.c.roots), 0)).where(_in_totals(shard))
-    if project_ids is not None:
+    if project_ids is None:
+        query = query.where(is_there(stats.c.project_id, shard=shard))
+    else:
         query = query.where(stats.c.project_id.in_(project_ids))
     if status is not None:
         query = query.where(stats.c.status == status)
@@ -252,7 +278,7 @@ async def summary(connection: AsyncConnection, *, now: int, projects_max: int, s
     cells = (
         await connection.execute(
             select(stats.c.project_id, stats.c.run_type, stats.c.status, stats.c.runs, stats.c.roots).where(
-                _in_totals(shard)
+                _in_totals(shard), is_there(stats.c.project_id, shard=shard)
             )
         )
     ).all()
@@ -287,11 +313,14 @@ async def _count_since(connection: AsyncConnection, since: int, until: int, shar
     """Runs started in [since, until]: whole hours from the cells, the two cut hours from the index on start."""
     first_whole, last_whole = since // HOUR_US + 1, until // HOUR_US - 1
     whole = select(func.coalesce(func.sum(stats.c.runs), 0)).where(
-        stats.c.shard == shard, stats.c.hour.between(first_whole, last_whole)
+        stats.c.shard == shard,
+        stats.c.hour.between(first_whole, last_whole),
+        is_there(stats.c.project_id, shard=shard),
     )
     cut = select(func.count()).where(
         runs.c.shard == shard,
         runs.c.is_placeholder == 0,
+        is_there(runs.c.project_id, shard=shard),
         runs.c.start_time.between(since, first_whole * HOUR_US - 1)
         | runs.c.start_time.between((last_whole + 1) * HOUR_US, until),
     )
@@ -328,3 +357,59 @@ def _newest_start(shard: int) -> Any:
         .correlate(projects)
         .scalar_subquery()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectStats:
+    """The statistics of one project: counts, sums (costs in picodollars), and quantiles in µs where there are any."""
+
+    runs: int
+    ended: int
+    errors: int
+    streamed: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_cost: int
+    completion_cost: int
+    total_cost: int
+    latency_p50: int | None
+    latency_p99: int | None
+    first_token_p50: int | None
+    first_token_p99: int | None
+    last_start: int | None
+
+
+async def of_projects(
+    connection: AsyncConnection, project_ids: Sequence[bytes], *, since: int | None = None, shard: int = SHARD
+) -> dict[bytes, ProjectStats]:
+    """The statistics of these projects, over all time or since the hour that a moment (µs) lies in."""
+    hours = stats.c.hour == TOTAL if since is None else stats.c.hour >= since // HOUR_US
+    query = select(*(stats.c[name] for name in ("project_id", *COLUMNS[_KEYS:]))).where(
+        stats.c.shard == shard, hours, stats.c.project_id.in_(project_ids)
+    )
+    cells = {id_: Cell.empty() for id_ in project_ids}
+    for row in await connection.execute(query):
+        cells[bytes(row[0])] = cells[bytes(row[0])].plus(_cell(row[1:]))
+    newest = await _newest_starts(connection, project_ids, shard)
+    return {id_: _project_stats(cell, newest.get(id_)) for id_, cell in cells.items()}
+
+
+def _project_stats(cell: Cell, last_start: int | None) -> ProjectStats:
+    sums = dict(zip(_SUMS, cell.sums, strict=True))
+    return ProjectStats(
+        streamed=sketch.total(cell.first_tokens),
+        latency_p50=sketch.quantile(cell.latencies, 0.5),
+        latency_p99=sketch.quantile(cell.latencies, 0.99),
+        first_token_p50=sketch.quantile(cell.first_tokens, 0.5),
+        first_token_p99=sketch.quantile(cell.first_tokens, 0.99),
+        last_start=last_start,
+        **{name: sums[name] for name in _SUMS if name not in ("roots", "latency_us")},
+    )
+
+
+async def _newest_starts(connection: AsyncConnection, project_ids: Sequence[bytes], shard: int) -> dict[bytes, int]:
+    query = select(projects.c.id, _newest_start(shard).label("start")).where(
+        projects.c.shard == shard, projects.c.id.in_(project_ids)
+    )
+    return {bytes(row.id): row.start for row in await connection.execute(query) if row.start is not None}

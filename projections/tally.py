@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from events.dialect import Writer
-from projections import names, projects, sketch, stats
+from projections import names, projects, stats
 from projections.names import Key as NameKey
 from projections.projects import Project
 from projections.runs import RunState, gives_project_name
@@ -48,7 +48,7 @@ class Tally:
         """Add all that another one counted."""
         for key, cell in other.cells.items():
             known = self.cells.get(key)
-            self.cells[key] = cell if known is None else _sum(known, cell)
+            self.cells[key] = cell if known is None else known.plus(cell)
         self.names.update(other.names)
         for project in other.projects.values():
             self.add_project(project)
@@ -73,8 +73,3 @@ def _cut(counted: Mapping[Key, Value]) -> Iterator[dict[Key, Value]]:
     pairs = iter(counted.items())
     while portion := dict(itertools.islice(pairs, _PORTION)):
         yield portion
-
-
-def _sum(one: Cell, other: Cell) -> Cell:
-    sums = [left + right for left, right in zip(one.sums, other.sums, strict=True)]
-    return Cell(sums, sketch.merge([one.latencies, other.latencies]))

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.schema import SHARD
 from projections import names, stats
-from projections.projects import projects
+from projections.projects import is_there, projects
 from projections.runs import RunState, runs
 
 # Written out, because a partial index is only used where its condition is seen and not bound.
@@ -90,6 +90,8 @@ async def count_roots(connection: AsyncConnection, filters: Filters, *, shard: i
             return await _count_named(connection, filters.search, filters, shard)
     roots = await _roots(connection, filters, shard)
     query = select(func.count()).select_from(roots).where(*_conditions(roots, filters, shard))
+    if filters.project_ids is None:
+        query = query.where(is_there(roots.c.project_id, shard=shard))
     return int((await connection.execute(query)).scalar_one())
 
 
@@ -143,14 +145,18 @@ async def get_run(connection: AsyncConnection, run_id: bytes, *, shard: int = SH
 
 async def find_trace_of(connection: AsyncConnection, run_id: bytes, *, shard: int = SHARD) -> bytes | None:
     """The trace that a run belongs to, or that goes by this id; None when there is neither."""
-    query = select(runs.c.trace_id).where(runs.c.shard == shard, runs.c.id == run_id)
+    query = select(runs.c.trace_id).where(
+        runs.c.shard == shard, runs.c.id == run_id, is_there(runs.c.project_id, shard=shard)
+    )
     trace = (await connection.execute(query)).scalar_one_or_none()
     return None if trace is None else bytes(trace)
 
 
 async def runs_of_trace(connection: AsyncConnection, trace_id: bytes, *, shard: int = SHARD) -> list[RunState]:
     """Every run of a trace, and the run that it is named after even when that says it is elsewhere."""
-    told = select(*runs.c).where(runs.c.shard == shard, runs.c.is_placeholder == 0)
+    told = select(*runs.c).where(
+        runs.c.shard == shard, runs.c.is_placeholder == 0, is_there(runs.c.project_id, shard=shard)
+    )
     # With one OR in place of the union, SQLite goes through the whole table.
     query = union_all(
         told.where(runs.c.trace_id == trace_id),

@@ -5,7 +5,7 @@ Reading is the costly part of folding, and needs nothing but the write itself: i
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -16,6 +16,7 @@ from events.codec import Offloaded, offloaded
 from events.ids import Places, dotted_order_places, parse_id
 from events.jsontext import NotJSON, dumps, loads, split_array
 from events.kinds import UNSAID, RunFields, RunPatched, RunPosted, said
+from events.log import RecordedEvent
 from events.times import parse_time
 from projections import pairs
 from projections.extraction import (
@@ -254,7 +255,10 @@ DEFAULT_PROJECT_ID: Final = project_id_of(DEFAULT_PROJECT)
 
 
 def project_named(fields: RunFields) -> tuple[bytes, str | None] | None:
-    """The project that a run write names: its id, and its name unless only the id was given."""
+    """The project that a run write names: its id, and its name unless only the id was given.
+
+    An id that follows from a name is that of the project unless `projections.naming` knows otherwise.
+    """
     return _project(
         _Written(
             project_name=_text(fields.project_name),
@@ -262,6 +266,16 @@ def project_named(fields: RunFields) -> tuple[bytes, str | None] | None:
             session_id=_text(fields.session_id),
         )
     )
+
+
+def project_names_in(events: Iterable[RecordedEvent]) -> Iterator[tuple[bytes, str]]:
+    """The names by which run writes name their projects, after the ids that follow from them."""
+    for event in events:
+        if isinstance(event.body, (RunPosted, RunPatched)):
+            body = event.body
+            project = body.words.project if isinstance(body.words, Words) else project_named(body.fields)
+            if project is not None and project[1] is not None:
+                yield project[0], project[1]
 
 
 def _project(written: _Written) -> tuple[bytes, str | None] | None:

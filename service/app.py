@@ -32,6 +32,7 @@ from service import (
     overview,
     pages,
     projects,
+    projects_v2,
     quarantine,
     readmodels,
     receipts,
@@ -83,7 +84,7 @@ API_ROUTERS = (
 )
 """What is found below /api/v1, and so below /, /api and API_PREFIX."""
 
-API_V2_ROUTERS = (run_queries_v2.router,)
+API_V2_ROUTERS = (run_queries_v2.router, projects_v2.router)
 """What is found below /api/v2 alone, where the clients of LangSmith's second generation look for it."""
 
 _DESCRIPTION = """\

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from events.errors import FoldVersionMismatch, PayloadErased, SchemaMismatch, Unavailable
 from projections.erasure import NoSuchTrace
 from projections.filters.syntax import InvalidFilter
+from projections.project_changes import NoSuchProject, ProjectExists
 from projections.rebuilds import NoSuchRebuild, RebuildRunning
 from projections.reverting import NoSuchRun, NoSuchVersion
 from service.auth import Forbidden, Unauthenticated
@@ -36,6 +37,8 @@ STATUS_OF: Final[dict[type[Exception], int]] = {
     MalformedMultipart: 400,
     NoSuchRun: 404,
     NoSuchTrace: 404,
+    NoSuchProject: 404,
+    ProjectExists: 409,
     NotInQuarantine: 404,
     NoSuchRebuild: 404,
     AlreadyRetried: 409,

@@ -10,8 +10,10 @@ from sqlalchemy import select
 
 from events.ids import format_id
 from events.log import Refused
+from projections import projects
 from projections.comparison import Difference
 from projections.erasure import NoSuchTrace
+from projections.project_changes import NoSuchProject, ProjectExists
 from projections.rebuild import EVERYTHING, Progress, Result, rebuild
 from projections.rebuilds import Order
 from projections.reverting import NoSuchRun, NoSuchVersion
@@ -73,6 +75,28 @@ class Creation:
 
 
 @dataclass(frozen=True)
+class Change:
+    """Someone changes, renames or deletes a project, or creates one under an id of its own, if that can be done."""
+
+    name: str
+    what: str
+
+    async def happen(self, store: Store) -> None:
+        async with store.engine.connect() as connection:
+            ids = await projects.ids_of(connection, [self.name])
+        try:
+            async with store.changing() as changing:
+                if self.what == "create":
+                    await changing.create(self.name, {"extra": b'{"a": 1}'}, id_=project_id_of(f"own {self.name}"))
+                elif ids and self.what == "delete":
+                    await changing.delete(ids[0])
+                elif ids:
+                    await changing.patch(ids[0], {"description": b'"said"'}, name=self.what)
+        except (NoSuchProject, ProjectExists):
+            return
+
+
+@dataclass(frozen=True)
 class Nonsense:
     """A request brings what no event can be made of."""
 
@@ -82,7 +106,7 @@ class Nonsense:
         await store.append(Refused("post[0]", "it is no JSON object", self.raw))
 
 
-Happening = Batch | Revert | Erasure | Creation | Nonsense
+Happening = Batch | Revert | Erasure | Creation | Change | Nonsense
 
 numbers = st.sampled_from(IDS)
 
@@ -117,6 +141,11 @@ happenings: SearchStrategy[Happening] = st.one_of(
     st.builds(Revert, numbers, st.integers(1, 4)),
     st.builds(Erasure, numbers),
     st.builds(Creation, st.sampled_from(["one", "four", "default"])),
+    st.builds(
+        Change,
+        st.sampled_from(["one", "default", "four", "five"]),
+        st.sampled_from(["create", "delete", "one", "four", "five"]),
+    ),
     st.builds(Nonsense, st.sampled_from([b"", b"[1]", b"\xff"])),
 )
 histories = st.lists(happenings, min_size=1, max_size=14)

@@ -20,6 +20,7 @@ from events.log import Appended, Head, RecordedEvent, Submission
 from events.receipts import Origin
 from projections import canonical, erasure, projector, record
 from projections.erasure import erase_trace
+from projections.project_changes import Changing
 from projections.record import Record
 from projections.reverting import revert_run
 from projections.runs import RunState
@@ -69,6 +70,12 @@ class Store:
         async with self.writer.transaction():
             head, rule = await self._head(), self._rule
             await erase_trace(self.writer, head, trace_id, reason="", origin=ORIGIN, rule=rule, now=NOW)
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[Changing]:
+        """Change projects, in one transaction."""
+        async with self.writer.transaction():
+            yield Changing(self.writer, await self._head(), ORIGIN, self._rule, NOW)
 
     async def _head(self) -> Head:
         return await log.lock_head(self.writer, fold_version=projector.fold_version(self._rule))

@@ -73,22 +73,27 @@ def recount(states: Iterable[RunState]) -> dict[Key, Cell]:
             cell.sums = [a + b for a, b in zip(cell.sums, counted, strict=True)]
             if run.end_time is not None and not run.is_placeholder:
                 sketch.add(cell.latencies, run.end_time - run.start_time)
+            if run.first_token_time is not None:
+                sketch.add(cell.first_tokens, run.first_token_time - run.start_time)
     return cells
 
 
 def counts_of(run: RunState) -> list[int]:
     if run.is_placeholder:
-        return [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+        return [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     ended = run.end_time is not None
     latency = max(0, run.end_time - run.start_time) if run.end_time is not None else 0
     tokens = [run.prompt_tokens or 0, run.completion_tokens or 0, run.total_tokens or 0]
     costs = [run.prompt_cost or 0, run.completion_cost or 0, run.total_cost or 0]
-    return [1, run.is_root, int(ended), latency, *tokens, *costs]
+    return [1, run.is_root, int(ended), latency, *tokens, *costs, int(run.langsmith_status == "error")]
 
 
 async def cells_of(store: Store) -> dict[Key, Cell]:
     rows = await store.query(stats.stats.select())
-    return {Key(*row[:5]): Cell(list(row[5:-1]), sketch.unpack(bytes(row[-1]))) for row in rows}
+    return {
+        Key(*row[:5]): Cell([*row[5:15], row[16]], *(sketch.unpack(bytes(packed)) for packed in (row[15], row[17])))
+        for row in rows
+    }
 
 
 async def check(store: Store) -> None:
@@ -115,6 +120,7 @@ def totals_of_hours(cells: dict[Key, Cell]) -> dict[Key, Cell]:
             total = totals.setdefault(key._replace(hour=TOTAL), Cell.empty())
             total.sums = [a + b for a, b in zip(total.sums, cell.sums, strict=True)]
             total.latencies = sketch.merge([total.latencies, cell.latencies])
+            total.first_tokens = sketch.merge([total.first_tokens, cell.first_tokens])
     return totals
 
 
@@ -148,7 +154,7 @@ async def test_a_run_that_changes_is_counted_where_it_is_now(database_url: str) 
             await check(store)
         (key, *_), (cell, *_) = zip(*sorted((await cells_of(store)).items()), strict=True)
         assert key == Key(0, TOTAL, project_id_of("two"), "tool", "failed")
-        assert cell.sums == [1, 1, 1, 1_000_000, 0, 0, 2, 0, 0, 0]
+        assert cell.sums == [1, 1, 1, 1_000_000, 0, 0, 2, 0, 0, 0, 1]
 
 
 async def test_erasing_and_reverting_take_their_counts_along(database_url: str) -> None:

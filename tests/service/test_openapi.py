@@ -58,6 +58,7 @@ async def test_every_example_of_a_request_about_a_run_is_taken_as_it_stands(stor
         body = operation.get("requestBody", {}).get("content", {}).get("application/json")
         for example in examples_of(document, body or {}):
             await store.post(run)
+            await store.client.post("/sessions", json={"id": run["id"], "name": "a project"})
             concrete = re.sub(r"{\w+}", run["id"], path)
             answer = await store.client.request(method, concrete, json=example)
             assert answer.status_code < 300, (method, path, answer.text)
@@ -149,6 +150,15 @@ async def test_real_answers_are_what_the_document_says(
     await ask("GET", f"/api/v2/runs/{run['id']}?selects=NAME&selects=INPUTS")
     await ask("GET", f"/api/v2/runs/{root}")
     await ask("GET", f"/api/v2/runs/{run['id']}/url?project_id={project}")
+    made = await ask("POST", "/sessions", json={"name": "a project", "extra": {"metadata": {"a": 1}}})
+    await ask("POST", "/sessions", json={"name": "a project"})
+    await ask("POST", "/sessions", json={"name": ""})
+    await ask("PATCH", f"/sessions/{made['id']}", json={"name": "another", "end_time": "2024-01-15T10:30:00Z"})
+    await ask("PATCH", f"/sessions/{made['id']}", json={"name": "default"})
+    await ask("PATCH", f"/sessions/{root}", json={})
+    await ask("GET", f"/sessions/{read['session_id']}?include_stats=true")
+    await ask("DELETE", f"/sessions/{made['id']}")
+    await ask("DELETE", f"/sessions/{made['id']}")
     for path in (
         "/runs/1",
         "/feedback/1",

@@ -124,7 +124,7 @@ async def test_the_read_models_are_told_with_their_digests(store: Store) -> None
     assert digests == {one["name"]: one["digest"] for one in told_before["projections"]}
     assert len(set(digests.values()) - {bytes(32).hex()}) == 4  # There is neither feedback nor an attachment.
     assert {one["name"]: one["rows"] for one in told_after["projections"]} == {
-        **{"attachments": 0, "feedback": 0, "names": 1, "projects": 1, "runs": 2},
+        **{"attachments": 0, "feedback": 0, "names": 1, "projects": 2, "runs": 2},
         "stats": 4,
     }
     assert told_after["is_current"] is True
@@ -228,7 +228,8 @@ async def test_a_server_with_other_folds_says_what_to_do_and_writes_nothing(
         await store.post(an_ended_run())
     with caplog.at_level(logging.ERROR):
         async with open_store(database_url, status_rule="ended") as store:
-            assert "made by the folds 2.1/documented, and this process has 2.1/ended" in caplog.text
+            stored, own = fold_version("documented"), fold_version("ended")
+            assert f"made by the folds {stored}, and this process has {own}" in caplog.text
             assert "Run `agent-spy rebuild`" in caplog.text
             assert not await is_ready(store)
             answer = await store.client.post("/runs", json=a_run())
