@@ -125,6 +125,48 @@ class FeedbackDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackTokenCreated:
+    """Someone let others give a feedback on a run without an API key, until a time (µs). `config` is raw JSON."""
+
+    feedback_id: bytes
+    run_id: bytes
+    key: str
+    expires_at: int
+    config: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackConfigSet:
+    """Someone said how feedback with a key is to be understood. `members` are raw JSON."""
+
+    config_id: bytes
+    key: str
+    members: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackConfigDeleted:
+    """Someone took back how feedback with a key is to be understood."""
+
+    config_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RunShared:
+    """Someone made the trace of a run readable by everyone who has the token."""
+
+    run_id: bytes
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RunUnshared:
+    """Someone took back that a run was shared."""
+
+    run_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectCreated:
     """Someone created a project by name, or took up one that runs had made. `members` are what else was said of it."""
 
@@ -192,6 +234,11 @@ Event = (
     | FeedbackPosted
     | FeedbackPatched
     | FeedbackDeleted
+    | FeedbackTokenCreated
+    | FeedbackConfigSet
+    | FeedbackConfigDeleted
+    | RunShared
+    | RunUnshared
     | ProjectCreated
     | ProjectPatched
     | ProjectRenamed
@@ -203,7 +250,14 @@ Event = (
 
 # --- streams ----------------------------------------------------------------------------------------------------------
 
-_STREAM_WORDS: Final = {b"r": "run", b"f": "feedback", b"p": "project", b"t": "trace"}
+_STREAM_WORDS: Final = {
+    b"r": "run",
+    b"f": "feedback",
+    b"c": "feedback-config",
+    b"s": "share",
+    b"p": "project",
+    b"t": "trace",
+}
 
 
 def run_stream(run_id: bytes) -> bytes:
@@ -214,6 +268,16 @@ def run_stream(run_id: bytes) -> bytes:
 def feedback_stream(feedback_id: bytes) -> bytes:
     """The stream of one feedback."""
     return b"f" + feedback_id
+
+
+def feedback_config_stream(config_id: bytes) -> bytes:
+    """The stream of how feedback with one key is to be understood."""
+    return b"c" + config_id
+
+
+def share_stream(run_id: bytes) -> bytes:
+    """The stream of who may read a run without an API key."""
+    return b"s" + run_id
 
 
 def project_stream(project_id: bytes) -> bytes:
@@ -247,6 +311,22 @@ class _AttachmentPayload(msgspec.Struct, frozen=True):
     media_type: str
     size: int
     content_hash: str
+
+
+class _TokenPayload(msgspec.Struct, frozen=True):
+    run_id: str
+    key: str
+    expires_at: int
+    config: Raw
+
+
+class _ConfigPayload(msgspec.Struct, frozen=True):
+    key: str
+    members: dict[str, Raw]
+
+
+class _SharePayload(msgspec.Struct, frozen=True):
+    token: str
 
 
 class _RenamingPayload(msgspec.Struct, frozen=True):
@@ -313,6 +393,35 @@ def erasure_payload(streams: Iterable[bytes], reason: str) -> bytes:
     return msgspec.json.encode(_ErasurePayload([stream.hex() for stream in streams], reason))
 
 
+def feedback_token_payload(run_id: bytes, key: str, expires_at: int, config: bytes) -> bytes:
+    """The payload of `FeedbackTokenCreated`, as JSON."""
+    return msgspec.json.encode(_TokenPayload(run_id.hex(), key, expires_at, Raw(config)))
+
+
+def feedback_config_payload(key: str, members: Mapping[str, bytes]) -> bytes:
+    """The payload of `FeedbackConfigSet`, as JSON."""
+    return msgspec.json.encode(_ConfigPayload(key, {name: Raw(raw) for name, raw in members.items()}))
+
+
+def share_payload(token: bytes) -> bytes:
+    """The payload of `RunShared`, as JSON."""
+    return msgspec.json.encode(_SharePayload(token.hex()))
+
+
+def _token_created(subject: bytes, payload: bytes) -> FeedbackTokenCreated:
+    told = msgspec.json.decode(payload, type=_TokenPayload)
+    return FeedbackTokenCreated(subject, bytes.fromhex(told.run_id), told.key, told.expires_at, bytes(told.config))
+
+
+def _config_set(subject: bytes, payload: bytes) -> FeedbackConfigSet:
+    told = msgspec.json.decode(payload, type=_ConfigPayload)
+    return FeedbackConfigSet(subject, told.key, {name: bytes(raw) for name, raw in told.members.items()})
+
+
+def _shared(subject: bytes, payload: bytes) -> RunShared:
+    return RunShared(subject, bytes.fromhex(msgspec.json.decode(payload, type=_SharePayload).token))
+
+
 def _created(subject: bytes, payload: bytes) -> ProjectCreated:
     members = split_object(payload)
     return ProjectCreated(subject, msgspec.json.decode(members.pop("name"), type=str), members)
@@ -345,6 +454,11 @@ _DECODERS: Final[dict[str, Callable[[bytes, bytes], Event]]] = {
     "FeedbackPosted": lambda subject, payload: FeedbackPosted(subject, split_object(payload)),
     "FeedbackPatched": lambda subject, payload: FeedbackPatched(subject, split_object(payload)),
     "FeedbackDeleted": lambda subject, _: FeedbackDeleted(subject),
+    "FeedbackTokenCreated": _token_created,
+    "FeedbackConfigSet": _config_set,
+    "FeedbackConfigDeleted": lambda subject, _: FeedbackConfigDeleted(subject),
+    "RunShared": _shared,
+    "RunUnshared": lambda subject, _: RunUnshared(subject),
     "ProjectCreated": _created,
     "ProjectPatched": lambda subject, payload: ProjectPatched(subject, split_object(payload)),
     "ProjectRenamed": _renamed,
@@ -360,7 +474,8 @@ KINDS: Final = tuple(_DECODERS)
 # The others are commands that people repeat on purpose: duplicates of their stream's latest event only.
 COMMANDS: Final = frozenset(
     {
-        *("FeedbackPosted", "FeedbackPatched", "FeedbackDeleted"),
+        *("FeedbackPosted", "FeedbackPatched", "FeedbackDeleted", "FeedbackTokenCreated"),
+        *("FeedbackConfigSet", "FeedbackConfigDeleted", "RunShared", "RunUnshared"),
         *("ProjectCreated", "ProjectPatched", "ProjectRenamed", "ProjectDeleted"),
         *("RunReverted", "TraceErased"),
     }

@@ -9,15 +9,29 @@ from typing import Any, Final
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projections import attachments, feedback, names, profiles, projects, runs, stats
+from projections import (
+    attachments,
+    feedback,
+    feedback_configs,
+    feedback_tokens,
+    names,
+    profiles,
+    projects,
+    runs,
+    shares,
+    stats,
+)
 
 UNDUMPED: Final[Mapping[Table, frozenset[str]]] = {
     attachments.attachments: frozenset(),
     feedback.feedback: feedback.UNDUMPED,
+    feedback_configs.feedback_configs: feedback_configs.UNDUMPED,
+    feedback_tokens.feedback_tokens: feedback_tokens.UNDUMPED,
     names.names: frozenset(),
     profiles.profiles: frozenset(),
     projects.projects: projects.UNDUMPED,
     runs.runs: runs.UNDUMPED,
+    shares.shares: frozenset(),
     stats.stats: frozenset(),
 }
 """The tables of the read models, each with the columns that a dump leaves out."""

@@ -12,6 +12,7 @@ from events.ids import dotted_order_ends, format_id
 from events.kinds import (
     FeedbackPatched,
     FeedbackPosted,
+    FeedbackTokenCreated,
     RunPatched,
     RunPosted,
     TraceErased,
@@ -19,6 +20,7 @@ from events.kinds import (
     feedback_stream,
     run_stream,
     said,
+    share_stream,
     trace_stream,
 )
 from events.log import Head, NewEvent, RecordedEvent, Submission, seal
@@ -70,7 +72,8 @@ async def erase_trace(
         shard=head.shard,
     )
     run_count = sum(stream == run_stream(stream[1:]) for stream in streams)
-    return Erased(appended.events[0], run_count, len(streams) - run_count)
+    feedback_count = sum(stream == feedback_stream(stream[1:]) for stream in streams)
+    return Erased(appended.events[0], run_count, feedback_count)
 
 
 def streams_of(event: NewEvent) -> Iterable[bytes]:
@@ -90,6 +93,8 @@ def streams_of(event: NewEvent) -> Iterable[bytes]:
                 yield run_stream(run_id)
             if (trace := read_id(members.get("trace_id", b""))) is not None:
                 yield trace_stream(trace)
+        case FeedbackTokenCreated(run_id=run_id):
+            yield run_stream(run_id)
         case _:
             return
 
@@ -102,7 +107,7 @@ async def _root_names(writer: Writer, trace_id: bytes, shard: int) -> list[str]:
 
 
 async def _streams_of_trace(writer: Writer, trace_id: bytes, shard: int) -> list[bytes]:
-    """The streams of the runs in a trace, and of the feedback on them or on the trace."""
+    """The streams of the runs in a trace, of the feedback on them or on the trace, and of who may read them."""
     rows = await writer.fetch(
         "SELECT id FROM runs WHERE shard = ?1 AND trace_id = ?2 AND is_placeholder = 0 ORDER BY id", shard, trace_id
     )
@@ -113,5 +118,14 @@ async def _streams_of_trace(writer: Writer, trace_id: bytes, shard: int) -> list
         [(run_id,) for run_id in run_ids],
     )
     on_trace = await writer.fetch("SELECT id FROM feedback WHERE shard = ?1 AND trace_id = ?2", shard, trace_id)
-    feedback_ids = sorted({bytes(row[0]) for row in (*on_runs, *on_trace)})
-    return [*map(run_stream, run_ids), *map(feedback_stream, feedback_ids)]
+    tokens, shared = [
+        await writer.lookup(
+            f"SELECT t.{column} FROM k JOIN {table} t ON t.shard = {shard} AND t.run_id = k.id",
+            {"id": "bytea"},
+            [(run_id,) for run_id in run_ids],
+        )
+        for column, table in (("id", "feedback_tokens"), ("run_id", "shares"))
+    ]
+    feedback_ids = sorted({bytes(row[0]) for row in (*on_runs, *on_trace, *tokens)})
+    share_ids = sorted(bytes(row[0]) for row in shared)
+    return [*map(run_stream, run_ids), *map(feedback_stream, feedback_ids), *map(share_stream, share_ids)]

@@ -4,22 +4,37 @@ A member that is present sets its field and null clears it. What a PATCH set, a 
 change: the SDKs queue a POST while a PATCH goes out at once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, PrimaryKeyConstraint, SmallInteger, Table, Text, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Row, Writer
 from events.ids import parse_id
-from events.jsontext import clean
+from events.jsontext import NotJSON, clean, split_object
 from events.kinds import FeedbackDeleted, FeedbackPatched, FeedbackPosted, TraceErased, feedback_stream
 from events.log import RecordedEvent
 from events.schema import SHARD, metadata
-from projections.words import column_text, read_text
+from projections.runs import runs
+from projections.words import WORD_CHARS_MAX, column_text, read_text
 
 KEY_CHARS_MAX: Final = 255
+
+Level = Literal["run", "session"]
+"""What feedback is about: one run, or a project as a whole."""
 
 # The members that say what the feedback is about: null clears none of them.
 SUBJECTS: Final = ("run_id", "trace_id", "key")
@@ -42,9 +57,14 @@ feedback: Final = Table(
     Column("patched", BigInteger, nullable=False),
     Column("first_recorded_at", BigInteger, nullable=False),
     Column("last_recorded_at", BigInteger, nullable=False),
+    # What can be filtered by, of the members: `session_id`, and in `feedback_source` `type` and `user_id`.
+    Column("project_id", LargeBinary),
+    Column("source", Text),
+    Column("user_id", Text),
     PrimaryKeyConstraint("shard", "id", name="feedback_pk"),
     Index("feedback_run", "shard", "run_id"),
     Index("feedback_trace", "shard", "trace_id"),
+    Index("feedback_project", "shard", "project_id"),
 )
 UNDUMPED: Final = frozenset({"first_recorded_at", "last_recorded_at"})
 
@@ -143,12 +163,30 @@ def as_row(shard: int, state: Feedback) -> tuple[Any, ...]:
     """The row of a feedback, in the order of the table's columns."""
     texts = (state.members.get(name) for name in MEMBERS)
     times = (state.first_recorded_at, state.last_recorded_at)
-    return (shard, state.id, state.run_id, state.trace_id, state.key, *texts, state.patched, *times)
+    about = (shard, state.id, state.run_id, state.trace_id, state.key)
+    return (*about, *texts, state.patched, *times, *_filtered_by(state.members))
+
+
+def _filtered_by(members: Mapping[str, str]) -> tuple[bytes | None, str | None, str | None]:
+    """The project, the type of the source and its user, as far as the members tell."""
+    project_id = parse_id(read_text(members["session_id"].encode())) if "session_id" in members else None
+    source = read_object(members.get("feedback_source", "null").encode())
+    texts = (source.get(name, b"null") for name in ("type", "user_id"))
+    kind, user = (None if raw == b"null" else column_text(read_text(raw), WORD_CHARS_MAX) for raw in texts)
+    return project_id, kind, user
+
+
+def read_object(raw: bytes) -> dict[str, bytes]:
+    """The members of what should be an object; none when it is something else."""
+    try:
+        return split_object(raw)
+    except NotJSON:
+        return {}
 
 
 def _from_row(row: Row) -> Feedback:
     id_, run_id, trace_id, key = row[1:5]
-    texts, (patched, first, last) = row[5:-3], row[-3:]
+    texts, (patched, first, last) = row[5 : 5 + len(MEMBERS)], row[5 + len(MEMBERS) : 8 + len(MEMBERS)]
     members = {name: text for name, text in zip(MEMBERS, texts, strict=True) if text is not None}
     ids = (bytes(id_), run_id and bytes(run_id), trace_id and bytes(trace_id))
     return Feedback(*ids, key, members, patched, first, last)
@@ -161,21 +199,51 @@ async def get(connection: AsyncConnection, feedback_id: bytes, *, shard: int = S
     return None if row is None else _from_row(row)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which feedback; empty or None leaves a filter out. `level` is of what it is about; times of giving in µs."""
+
+    run_ids: Sequence[bytes] = ()
+    keys: Sequence[str] = ()
+    sources: Sequence[str] = ()
+    project_ids: Sequence[bytes] = ()
+    users: Sequence[str] = ()
+    has_comment: bool | None = None
+    has_score: bool | None = None
+    level: Level | None = None
+    recorded_from: int | None = None
+    recorded_to: int | None = None
+
+    def conditions(self, shard: int) -> Iterator[ColumnElement[bool]]:
+        """The same as conditions of SQL."""
+        yield feedback.c.shard == shard
+        texts = ((feedback.c.key, self.keys), (feedback.c.source, self.sources), (feedback.c.user_id, self.users))
+        for column, words in texts:
+            if words:
+                yield column.in_([column_text(word, KEY_CHARS_MAX) for word in words])
+        if self.run_ids:
+            yield feedback.c.run_id.in_(self.run_ids)
+        if self.project_ids:
+            in_project = select(runs.c.id).where(
+                runs.c.shard == shard, runs.c.id == feedback.c.run_id, runs.c.project_id.in_(self.project_ids)
+            )
+            yield feedback.c.project_id.in_(self.project_ids) | in_project.exists()
+        for column, is_said in ((feedback.c.comment, self.has_comment), (feedback.c.score, self.has_score)):
+            if is_said is not None:
+                yield column.is_not(None) if is_said else column.is_(None)
+        if self.level is not None:
+            yield feedback.c.run_id.is_(None) if self.level == "session" else feedback.c.run_id.is_not(None)
+        if self.recorded_from is not None:
+            yield feedback.c.first_recorded_at >= self.recorded_from
+        if self.recorded_to is not None:
+            yield feedback.c.first_recorded_at <= self.recorded_to
+
+
 async def find(
-    connection: AsyncConnection,
-    *,
-    run_ids: Sequence[bytes] = (),
-    keys: Sequence[str] = (),
-    limit: int = 100,
-    offset: int = 0,
-    shard: int = SHARD,
+    connection: AsyncConnection, wanted: Wanted, *, limit: int = 100, offset: int = 0, shard: int = SHARD
 ) -> list[Feedback]:
-    """Feedback of these runs and with these keys when given, the newest first."""
-    query = select(feedback).where(feedback.c.shard == shard)
-    if run_ids:
-        query = query.where(feedback.c.run_id.in_(run_ids))
-    if keys:
-        query = query.where(feedback.c.key.in_([column_text(key, KEY_CHARS_MAX) for key in keys]))
+    """A page of feedback, the newest first."""
+    query = select(feedback).where(*wanted.conditions(shard))
     query = query.order_by(feedback.c.first_recorded_at.desc(), feedback.c.id).limit(limit).offset(offset)
     return [_from_row(row) for row in await connection.execute(query)]
 

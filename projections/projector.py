@@ -12,7 +12,21 @@ from events.dialect import Writer
 from events.kinds import RunPatched, RunPosted, RunReverted, TraceErased, run_stream
 from events.log import RecordedEvent, read_stream_written
 from events.schema import SHARD, heads, metadata
-from projections import attachments, feedback, hierarchy, names, naming, places, profiles, projects, runs, stats
+from projections import (
+    attachments,
+    feedback,
+    feedback_configs,
+    feedback_tokens,
+    hierarchy,
+    names,
+    naming,
+    places,
+    profiles,
+    projects,
+    runs,
+    shares,
+    stats,
+)
 from projections.hierarchy import Change
 from projections.names import Key as NameKey
 from projections.naming import Naming
@@ -29,7 +43,7 @@ from projections.words import DEFAULT_PROJECT_ID, project_names_in
 FOLDS_VERSION: Final = 3
 """Goes up whenever a fold gives another read model for the same events: stored ones are then stale."""
 
-PROJECTIONS: Final = ("attachments", "feedback", "names", "projects", "runs", "stats")
+PROJECTIONS: Final = ("attachments", "feedback", "names", "projects", "runs", "shares", "stats")
 
 
 # A few megabytes: enough for the runs that are under way.
@@ -97,6 +111,10 @@ async def apply(
         await _change_runs(writer, events, reverted, rule=rule, shard=shard)
     if "feedback" in only:
         await feedback.apply(writer, events, shard=shard)
+        await feedback_tokens.apply(writer, events, shard=shard)
+        await feedback_configs.apply(writer, events, shard=shard)
+    if "shares" in only:
+        await shares.apply(writer, events, shard=shard)
     await writer.replace(checkpoints, [(shard, name, events[-1].position) for name in only])
 
 

@@ -433,11 +433,14 @@ class _Rebuilding:
 def _letters(projections: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
     """The ranges of streams that these read models are made of: each kind of stream has a letter."""
     if "feedback" in projections:
+        yield b"c", b"d"
         yield b"f", b"g"
     if "runs" in projections:
         yield b"p", b"q"
     if "runs" in projections or "attachments" in projections:
         yield b"r", b"s"
+    if "shares" in projections:
+        yield b"s", b"t"
 
 
 def _now() -> int:

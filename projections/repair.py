@@ -13,9 +13,9 @@ from sqlalchemy import Table
 
 from events import log
 from events.dialect import Writer
-from events.kinds import feedback_stream, run_stream
+from events.kinds import feedback_stream, run_stream, share_stream
 from events.log import RecordedEvent, read_stream_written
-from projections import attachments, feedback, hierarchy, naming, places, runs
+from projections import attachments, feedback, feedback_tokens, hierarchy, naming, places, runs, shares
 from projections.comparison import Difference
 from projections.hierarchy import Change
 from projections.naming import UNCHANGED, Naming
@@ -78,6 +78,8 @@ class _Repair:
         await self._repair_rows(places.former_places, "run_id", run_ids, self._places(run_ids))
         feedback_ids = await self._feedback_ids(run_ids)
         await self._repair_rows(feedback.feedback, "id", feedback_ids, await self._feedback(feedback_ids))
+        await self._repair_rows(feedback_tokens.feedback_tokens, "id", feedback_ids, await self._tokens(feedback_ids))
+        await self._repair_rows(shares.shares, "run_id", run_ids, await self._shares(run_ids))
 
     # --- what belongs to it -------------------------------------------------------------------------------------------
 
@@ -124,7 +126,12 @@ class _Repair:
         on_trace = await self.writer.fetch(
             "SELECT id FROM feedback WHERE shard = ?1 AND trace_id = ?2", self.shard, self.trace_id
         )
-        found = {bytes(row[0]) for row in (*on_runs, *on_trace)}
+        tokens = await self.writer.lookup(
+            f"SELECT t.id FROM k JOIN feedback_tokens t ON t.shard = {self.shard} AND t.run_id = k.id",
+            {"id": "bytea"},
+            [(run_id,) for run_id in run_ids],
+        )
+        found = {bytes(row[0]) for row in (*on_runs, *on_trace, *tokens)}
         for feedback_id in await self._rowless(feedback_stream, "feedback"):
             state = await self._feedback_state(feedback_id)
             if state is not None and (state.trace_id == self.trace_id or state.run_id in run_ids):
@@ -189,6 +196,14 @@ class _Repair:
     async def _feedback(self, feedback_ids: Iterable[bytes]) -> list[tuple[Any, ...]]:
         states = [await self._feedback_state(feedback_id) for feedback_id in feedback_ids]
         return [feedback.as_row(self.shard, state) for state in states if state is not None]
+
+    async def _tokens(self, feedback_ids: Iterable[bytes]) -> list[tuple[Any, ...]]:
+        told = [feedback_tokens.fold(await self._read(feedback_stream(id_))) for id_ in feedback_ids]
+        return [feedback_tokens.as_row(self.shard, token) for tokens in told for token in tokens.values()]
+
+    async def _shares(self, run_ids: Iterable[bytes]) -> list[tuple[Any, ...]]:
+        told = [shares.fold(await self._read(share_stream(run_id))) for run_id in run_ids]
+        return [shares.as_row(self.shard, id_, token) for of_run in told for id_, token in of_run.items() if token]
 
     async def _repair_rows(
         self, table: Table, column: str, ids: Sequence[bytes], should_be: Sequence[tuple[Any, ...]]

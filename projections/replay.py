@@ -18,12 +18,25 @@ from events.kinds import (
     RunPatched,
     RunPosted,
     RunReverted,
+    feedback_config_stream,
     feedback_stream,
     project_stream,
     run_stream,
+    share_stream,
 )
 from events.log import RecordedEvent
-from projections import attachments, feedback, naming, places, profiles, rebuilds, runs
+from projections import (
+    attachments,
+    feedback,
+    feedback_configs,
+    feedback_tokens,
+    naming,
+    places,
+    profiles,
+    rebuilds,
+    runs,
+    shares,
+)
 from projections.naming import UNCHANGED, Grant, Naming
 from projections.places import Left
 from projections.profiles import Profile
@@ -70,6 +83,9 @@ class Rows:
     places: set[Left] = field(default_factory=set)
     attachments: list[Row] = field(default_factory=list)
     feedback: list[Row] = field(default_factory=list)
+    tokens: list[Row] = field(default_factory=list)
+    configs: list[Row] = field(default_factory=list)
+    shares: list[Row] = field(default_factory=list)
     profiles: list[Row] = field(default_factory=list)
     grants: list[Row] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
@@ -204,6 +220,11 @@ class _Folding:
             self._take_feedback(events)
         elif is_of(events, project_stream):
             self._take_project(events)
+        elif is_of(events, feedback_config_stream):
+            self._take_feedback_config(events)
+        elif is_of(events, share_stream):
+            shared = shares.fold(events).items()
+            self.rows.shares += [shares.as_row(self._task.shard, run_id, token) for run_id, token in shared if token]
 
     def _take_run(self, events: Sequence[RecordedEvent]) -> None:
         shard, wanted = self._task.shard, self._task.projections
@@ -238,6 +259,15 @@ class _Folding:
             state = feedback.fold(state, event)
         if state is not None:
             self.rows.feedback.append(feedback.as_row(self._task.shard, state))
+        tokens = feedback_tokens.fold(events).values()
+        self.rows.tokens += [feedback_tokens.as_row(self._task.shard, token) for token in tokens]
+
+    def _take_feedback_config(self, events: Sequence[RecordedEvent]) -> None:
+        state: feedback_configs.FeedbackConfig | None = None
+        for event in events:
+            state = feedback_configs.fold(state, event)
+        if state is not None:
+            self.rows.configs.append(feedback_configs.as_row(self._task.shard, state))
 
     def _take_project(self, events: Sequence[RecordedEvent]) -> None:
         if "projects" not in self._task.projections:
@@ -259,6 +289,9 @@ async def _write(writer: Writer, task: Task, rows: Rows, pace: "_Pace") -> None:
         await writer.insert(places.former_places, [(task.shard, *place) for place in sorted(rows.places)])
         await writer.insert(attachments.attachments, rows.attachments)
         await writer.insert(feedback.feedback, rows.feedback)
+        await writer.insert(feedback_tokens.feedback_tokens, rows.tokens)
+        await writer.insert(feedback_configs.feedback_configs, rows.configs)
+        await writer.insert(shares.shares, rows.shares)
         await writer.insert(profiles.profiles, rows.profiles)
         await writer.insert(naming.project_names, rows.grants)
     if is_busy:

@@ -1,7 +1,7 @@
 """Shadow tables: read models in the making, beside the live ones, whose place they take when they are done.
 
 A read model that counts the rows of another cannot be made without it. So names, projects, runs and stats are made
-together, attachments and feedback each alone.
+together, attachments, feedback and shares each alone.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -12,21 +12,36 @@ from sqlalchemy import MetaData, Table, quoted_name
 
 from events.dialect import Writer
 from events.schema import SHARD
-from projections import attachments, feedback, names, naming, places, profiles, projects, rebuilds, runs, stats
+from projections import (
+    attachments,
+    feedback,
+    feedback_configs,
+    feedback_tokens,
+    names,
+    naming,
+    places,
+    profiles,
+    projects,
+    rebuilds,
+    runs,
+    shares,
+    stats,
+)
 from projections.dialect import Ddl, Renaming, ddl_of, ddl_used_by
 from projections.projector import PROJECTIONS, checkpoints
 
 TABLES: Final[Mapping[str, tuple[Table, ...]]] = {
     "attachments": (attachments.attachments,),
-    "feedback": (feedback.feedback,),
+    "feedback": (feedback.feedback, feedback_tokens.feedback_tokens, feedback_configs.feedback_configs),
     "names": (names.names,),
     "projects": (projects.projects, profiles.profiles, naming.project_names),
     "runs": (runs.runs, places.former_places),
+    "shares": (shares.shares,),
     "stats": (stats.stats,),
 }
 """The tables of each read model."""
 
-_TOGETHER: Final = (("attachments",), ("feedback",), ("names", "projects", "runs", "stats"))
+_TOGETHER: Final = (("attachments",), ("feedback",), ("shares",), ("names", "projects", "runs", "stats"))
 _SHADOW: Final = "_shadow"
 _OLD: Final = "_old"
 
@@ -131,6 +146,8 @@ async def forget(
         places.former_places: ("run_id", run_ids),
         attachments.attachments: ("run_id", run_ids),
         feedback.feedback: ("id", feedback_ids),
+        feedback_tokens.feedback_tokens: ("id", feedback_ids),
+        shares.shares: ("run_id", run_ids),
         names.names: ("name", root_names),
     }
     for table, (column, values) in keyed.items():

@@ -23,6 +23,8 @@ from service import (
     dashboard,
     docs,
     feedback,
+    feedback_configs,
+    feedback_tokens,
     health,
     history,
     info,
@@ -72,7 +74,9 @@ API_ROUTERS = (
     runs.router,
     dashboard.router,
     overview.router,
+    feedback_tokens.router,  # before /feedback/{feedback_id}
     feedback.router,
+    feedback_configs.router,
     projects.router,
     contents.router,
     corrections.router,

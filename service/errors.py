@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from events.errors import FoldVersionMismatch, PayloadErased, SchemaMismatch, Unavailable
 from projections.erasure import NoSuchTrace
+from projections.feedback_config_changes import ConfigExists, NoSuchConfig
 from projections.filters.syntax import InvalidFilter
 from projections.project_changes import NoSuchProject, ProjectExists
 from projections.rebuilds import NoSuchRebuild, RebuildRunning
@@ -39,6 +40,8 @@ STATUS_OF: Final[dict[type[Exception], int]] = {
     NoSuchTrace: 404,
     NoSuchProject: 404,
     ProjectExists: 409,
+    NoSuchConfig: 404,
+    ConfigExists: 400,  # What LangSmith answers.
     NotInQuarantine: 404,
     NoSuchRebuild: 404,
     AlreadyRetried: 409,

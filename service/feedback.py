@@ -12,7 +12,7 @@ from events.jsontext import NotJSON, loads
 from events.log import NewEvent, Refused
 from events.times import format_time, parse_time
 from projections import feedback
-from projections.feedback import Feedback
+from projections.feedback import Feedback, Level, Wanted
 from service import items
 from service.auth import Caller, authorise, refuse_foreign_origin
 from service.errors import IngestRoute
@@ -21,6 +21,7 @@ from service.intake import IntakePart
 from service.items import Item, UnusableItem
 from service.keys import Scope
 from service.parts import EnginePart
+from service.projects import MOMENT_SCHEMA, Moment
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.feedback import FeedbackBody, feedback_request
@@ -83,13 +84,40 @@ async def list_feedback(
     _: Reader,
     run: Annotated[list[str] | None, Query(description="Only feedback on these runs.")] = None,
     key: Annotated[list[str] | None, Query(description="Only feedback with these keys.")] = None,
+    source: Annotated[
+        list[str] | None, Query(description="Only feedback from these types of sources, such as `api` and `model`.")
+    ] = None,
+    session: Annotated[
+        list[str] | None, Query(description="Only feedback on these projects, or on runs that are in them.")
+    ] = None,
+    user: Annotated[list[str] | None, Query(description="Only feedback that these users gave.")] = None,
+    has_comment: Annotated[bool | None, Query(description="Only feedback with a comment; false: without.")] = None,
+    has_score: Annotated[bool | None, Query(description="Only feedback with a score; false: without.")] = None,
+    level: Annotated[Level | None, Query(description="Only feedback on runs, or on projects as a whole.")] = None,
+    min_created_at: Annotated[
+        Moment, Query(description="Only feedback that came then or later.", json_schema_extra=MOMENT_SCHEMA)
+    ] = None,
+    max_created_at: Annotated[
+        Moment, Query(description="Only feedback that came then or earlier.", json_schema_extra=MOMENT_SCHEMA)
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 100,
     offset: Annotated[int, Query(ge=0, le=2**62, description="How many to skip.")] = 0,
 ) -> Response:
     """Feedback, the newest first."""
-    run_ids = [path_id("run", text) for text in run or ()]
+    wanted = Wanted(
+        run_ids=[path_id("run", text) for text in run or ()],
+        keys=key or (),
+        sources=[_source(word) for word in source or ()],
+        project_ids=[path_id("project", text) for text in session or ()],
+        users=user or (),
+        has_comment=has_comment,
+        has_score=has_score,
+        level=level,
+        recorded_from=min_created_at,
+        recorded_to=max_created_at,
+    )
     async with engine.connect() as connection:
-        found = await feedback.find(connection, run_ids=run_ids, keys=key or (), limit=limit, offset=offset)
+        found = await feedback.find(connection, wanted, limit=limit, offset=offset)
     return _json([_shown(one) for one in found])
 
 
@@ -100,6 +128,11 @@ async def delete_feedback(feedback_id: str, request: Request, intake: IntakePart
     """Delete feedback. What is not there stays so."""
     id_ = path_id("feedback", feedback_id)
     await intake.take(request, caller, lambda _: [items.feedback_deleted(id_)])
+
+
+def _source(word: str) -> str:
+    """The type of a source; Python's SDK may send the name of its enumeration with it."""
+    return word.removeprefix("FeedbackSourceType.").lower()
 
 
 def _usable(item: Item, body: bytes) -> Sequence[Item]:

@@ -193,6 +193,11 @@ def feedback_posted(raw: bytes, *, source: str, feedback_id: bytes | None = None
     return seal("FeedbackPosted", feedback_stream(id_), raw, FeedbackPosted(id_, members))
 
 
+def new_id() -> bytes:
+    """An id that nobody else has."""
+    return uuid.uuid4().bytes
+
+
 def _minted_feedback_id(raw: bytes) -> bytes:
     return uuid.uuid5(_FEEDBACK_IDS, hashlib.sha256(raw).hexdigest()).bytes
 

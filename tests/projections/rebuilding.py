@@ -9,7 +9,21 @@ from hypothesis.strategies import SearchStrategy
 from sqlalchemy import select
 
 from events.ids import format_id
-from events.log import Refused
+from events.kinds import (
+    Event,
+    FeedbackConfigDeleted,
+    FeedbackConfigSet,
+    FeedbackTokenCreated,
+    RunShared,
+    RunUnshared,
+    feedback_config_payload,
+    feedback_config_stream,
+    feedback_stream,
+    feedback_token_payload,
+    share_payload,
+    share_stream,
+)
+from events.log import Refused, seal
 from projections import projects
 from projections.comparison import Difference
 from projections.erasure import NoSuchTrace
@@ -97,6 +111,40 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Word:
+    """An event of a small stream: a token, a configuration of feedback, or a share."""
+
+    stream: bytes
+    payload: bytes
+    body: Event
+
+    async def happen(self, store: Store) -> None:
+        await store.append(seal(type(self.body).__name__, self.stream, self.payload, self.body))
+
+
+def _words(number: int) -> SearchStrategy[Word]:
+    id_, run = run_id(900 + number), run_id(number)
+    members = {"feedback_config": b'{"min": %d.0}' % number, "is_lower_score_better": b"true"}
+    return st.sampled_from(
+        [
+            Word(
+                feedback_stream(id_),
+                feedback_token_payload(run, "k", 5, b"null"),
+                FeedbackTokenCreated(id_, run, "k", 5, b"null"),
+            ),
+            Word(
+                feedback_config_stream(id_),
+                feedback_config_payload("k", members),
+                FeedbackConfigSet(id_, "k", members),
+            ),
+            Word(feedback_config_stream(id_), b"{}", FeedbackConfigDeleted(id_)),
+            Word(share_stream(run), share_payload(id_), RunShared(run, id_)),
+            Word(share_stream(run), b"{}", RunUnshared(run)),
+        ]
+    )
+
+
+@dataclass(frozen=True)
 class Nonsense:
     """A request brings what no event can be made of."""
 
@@ -106,7 +154,7 @@ class Nonsense:
         await store.append(Refused("post[0]", "it is no JSON object", self.raw))
 
 
-Happening = Batch | Revert | Erasure | Creation | Change | Nonsense
+Happening = Batch | Revert | Erasure | Creation | Change | Word | Nonsense
 
 numbers = st.sampled_from(IDS)
 
@@ -141,6 +189,7 @@ happenings: SearchStrategy[Happening] = st.one_of(
     st.builds(Revert, numbers, st.integers(1, 4)),
     st.builds(Erasure, numbers),
     st.builds(Creation, st.sampled_from(["one", "four", "default"])),
+    numbers.flatmap(_words),
     st.builds(
         Change,
         st.sampled_from(["one", "default", "four", "five"]),

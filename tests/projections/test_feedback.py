@@ -133,7 +133,9 @@ async def test_feedback_is_found_by_run_and_key(database_url: str) -> None:
         async with store.engine.connect() as connection:
 
             async def found(**asked: Any) -> list[int]:
-                return [int.from_bytes(one.id) for one in await feedback.find(connection, **asked)]
+                page = {name: asked.pop(name) for name in ("limit", "offset") if name in asked}
+                found = await feedback.find(connection, feedback.Wanted(**asked), **page)
+                return [int.from_bytes(one.id) for one in found]
 
             assert await found() == [3, 2, 1]
             assert await found(run_ids=[run_id(7)]) == [2, 1]

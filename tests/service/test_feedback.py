@@ -205,3 +205,35 @@ async def test_deleting_asks_for_the_scope_of_administrators(database_url: str) 
         assert (await store.client.delete(path, headers=sender)).status_code == 403
         assert (await store.client.get(path, headers=sender)).status_code == 200
         assert (await store.client.delete(path, headers=boss)).status_code == 204
+
+
+async def test_feedback_is_filtered_by_source_project_user_and_what_it_says(store: Store) -> None:
+    run = a_run(session_name="one")
+    await store.post(run)
+    project = (await store.run(run["id"]))["session_id"]
+    model = feedback(run_id=run["id"], feedback_source={"type": "model", "user_id": "u1"}, comment="because")
+    api = feedback(score=None, feedback_source={"type": "api", "user_id": 7})
+    whole = feedback(run_id=None, session_id=project, score=True)
+    for given in (model, api, whole):
+        assert (await store.client.post("/feedback", json=given)).status_code == 200
+    assert await ids(store, source="model") == [model["id"]]
+    assert await ids(store, source=["FeedbackSourceType.API", "model"]) == [api["id"], model["id"]]
+    assert await ids(store, user="u1") == [model["id"]]
+    assert await ids(store, session=project) == [whole["id"], model["id"]]
+    assert await ids(store, session=new_id()) == []
+    assert await ids(store, level="session") == [whole["id"]]
+    assert await ids(store, level="run", session=project) == [model["id"]]
+    assert await ids(store, has_comment="True") == [model["id"]]
+    assert await ids(store, has_score="false") == [api["id"]]
+    assert await ids(store, max_created_at="2024-01-15T10:30:00Z") == []
+    assert len(await ids(store, min_created_at="2024-01-15T10:30:00Z")) == 3
+    for query in ({"level": "x"}, {"session": "x"}, {"min_created_at": "x"}):
+        assert (await store.client.get("/feedback", params=query)).status_code == 422, query
+
+
+async def test_what_is_patched_is_what_is_filtered_by(store: Store) -> None:
+    given = feedback(feedback_source={"type": "api"})
+    await store.client.post("/feedback", json=given)
+    await store.client.patch(f"/feedback/{given['id']}", json={"feedback_source": {"type": "app"}, "score": None})
+    assert (await ids(store, source="api"), await ids(store, source="app")) == ([], [given["id"]])
+    assert await ids(store, has_score="true") == []

@@ -1,0 +1,82 @@
+"""Feedback by people without an API key, with a token."""
+
+from typing import Any
+
+from tests.service.apps import Store, a_run, new_id, open_store
+
+
+async def token(store: Store, **asked: Any) -> dict[str, Any]:
+    body = {"run_id": new_id(), "feedback_key": "helpful", **asked}
+    answer = await store.client.post("/feedback/tokens", json=body, headers={"x-api-key": "boss"})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def path(given: dict[str, Any]) -> str:
+    return str(given["url"]).removeprefix("http://testserver")
+
+
+async def test_whoever_has_a_token_gives_feedback_without_a_key(database_url: str) -> None:
+    async with open_store(database_url, require_auth=True, api_keys="boss") as store:
+        run = new_id()
+        given = await token(store, run_id=run, feedback_config={"type": "freeform"})
+        answer = await store.client.post(path(given), json={"score": 0.5, "comment": "ok", "metadata": {"who": 1}})
+        assert (answer.status_code, answer.json()) == (200, {"id": given["id"]})
+        read = await store.client.get(f"/feedback/{given['id']}", headers={"x-api-key": "boss"})
+        told = read.json()
+        assert (told["run_id"], told["key"], told["score"], told["comment"]) == (run, "helpful", 0.5, "ok")
+        assert told["feedback_source"] == {"type": "api", "metadata": {"who": 1}}
+        assert told["feedback_config"] == {"type": "freeform"}
+        assert (await store.client.post("/feedback/tokens", json={})).status_code == 401
+        assert (await store.client.get(f"/feedback/tokens?run_id={run}")).status_code == 401
+
+
+async def test_a_link_gives_feedback_and_the_later_counts(store: Store) -> None:
+    given = await token(store)
+    link = path(given)
+    assert (await store.client.get(link, params={"score": "true", "value": '{"a": 1}'})).status_code == 200
+    assert (await store.client.get(link, params={"score": "0.25", "comment": "3", "value": "fine"})).status_code == 200
+    told = await store.get(f"/feedback/{given['id']}")
+    assert (told["score"], told["comment"], told["value"]) == (0.25, "3", "fine")
+    assert (await store.client.get(link, params={"score": "good"})).status_code == 422
+    assert (await store.client.post(link, json={"score": "good"})).status_code == 422
+
+
+async def test_several_tokens_are_asked_for_at_once_and_listed(store: Store) -> None:
+    run = new_id()
+    bodies = [{"run_id": run, "feedback_key": key, "expires_in": None, "expires_at": None} for key in ("a", "b")]
+    answer = await store.client.post("/feedback/tokens", json=bodies)
+    assert answer.status_code == 200
+    listed = await store.client.get("/feedback/tokens", params={"run_id": run})
+    assert sorted(one["url"] for one in listed.json()) == sorted(one["url"] for one in answer.json())
+    assert (await store.client.get("/feedback/tokens", params={"run_id": run, "limit": 1})).json() != listed.json()
+    assert (await store.client.get("/feedback/tokens", params={"run_id": new_id()})).json() == []
+
+
+async def test_a_token_that_expired_or_that_nobody_gave_out_is_refused(store: Store) -> None:
+    expired = await token(store, expires_at="2024-01-15T10:30:00Z")
+    answer = await store.client.post(path(expired), json={"score": 1})
+    assert (answer.status_code, "2024-01-15T10:30:00Z" in answer.json()["detail"]) == (403, True)
+    given = await token(store, expires_in={"days": 1, "hours": 2, "minutes": 3})
+    for word in (new_id(), given["id"], "x"):
+        assert (await store.client.post(f"/feedback/tokens/{word}", json={"score": 1})).status_code == 404
+    assert (await store.client.get("/feedback")).json() == []
+
+
+async def test_what_cannot_be_asked_for_is_a_422(store: Store) -> None:
+    for change in ({"run_id": "x"}, {"feedback_key": ""}, {"expires_at": "never"}, {"expires_in": {"days": -1}}):
+        body = {"run_id": new_id(), "feedback_key": "k", **change}
+        assert (await store.client.post("/feedback/tokens", json=body)).status_code == 422, change
+
+
+async def test_tokens_are_erased_with_the_trace_of_their_run(store: Store) -> None:
+    run = a_run()
+    await store.post(run)
+    given = await token(store, run_id=run["id"], feedback_key="a word of the user's")
+    erased = await store.client.delete(f"/traces/{run['id']}", params={"reason": "asked for"})
+    assert erased.status_code == 200
+    assert await store.count("feedback_tokens") == 0
+    assert (await store.client.post(path(given), json={"score": 1})).status_code == 404
+    log = (await store.client.get("/log/events", params={"limit": 100})).text
+    assert "a word of the user's" not in log
