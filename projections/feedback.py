@@ -201,7 +201,7 @@ async def get(connection: AsyncConnection, feedback_id: bytes, *, shard: int = S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which feedback; empty or None leaves a filter out. `level` is of what it is about; times of giving in µs."""
+    """Which feedback; empty or None leaves a filter out. `on_runs_of` is a trace; times in µs."""
 
     run_ids: Sequence[bytes] = ()
     keys: Sequence[str] = ()
@@ -211,6 +211,7 @@ class Wanted:
     has_comment: bool | None = None
     has_score: bool | None = None
     level: Level | None = None
+    on_runs_of: bytes | None = None
     recorded_from: int | None = None
     recorded_to: int | None = None
 
@@ -233,6 +234,9 @@ class Wanted:
                 yield column.is_not(None) if is_said else column.is_(None)
         if self.level is not None:
             yield feedback.c.run_id.is_(None) if self.level == "session" else feedback.c.run_id.is_not(None)
+        if self.on_runs_of is not None:
+            in_trace = select(runs.c.id).where(runs.c.shard == shard, runs.c.trace_id == self.on_runs_of)
+            yield feedback.c.run_id.in_(in_trace)
         if self.recorded_from is not None:
             yield feedback.c.first_recorded_at >= self.recorded_from
         if self.recorded_to is not None:

@@ -17,6 +17,7 @@ from events.schema import SHARD
 from projections import subjects
 from projections.filters.compiling import Bounds, NoTextIndex, TextIndex, compiled
 from projections.filters.conditions import EVERYTHING, Condition
+from projections.projects import is_there
 from projections.runs import RunState, runs
 
 _SLICE_ROWS: Final = 100
@@ -181,6 +182,7 @@ def _fixed(query: RunQuery, run: FromClause, shard: int) -> Iterator[ColumnEleme
     """The conditions that need no filter language."""
     yield run.c.shard == shard
     yield run.c.is_placeholder == 0
+    yield is_there(run.c.project_id, shard=shard)
     if query.ids is not None:
         yield run.c.id.in_(query.ids)
         return

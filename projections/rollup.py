@@ -8,12 +8,12 @@ none, what it tells itself.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, LargeBinary, bindparam, literal_column, text, type_coerce
+from sqlalchemy import ColumnElement, LargeBinary, bindparam, func, literal_column, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger
 
 from events.schema import SHARD
-from projections.runs import RunState
+from projections.runs import RunState, runs
 
 COUNTING_RUN_TYPE: Final = "llm"
 AMOUNTS: Final = (
@@ -119,3 +119,16 @@ _COVERED: Final[Any] = text(
     SELECT DISTINCT bottom FROM above WHERE counts = 1
     """
 ).bindparams(bindparam("ids", expanding=True, type_=LargeBinary))
+
+
+async def first_tokens_of(
+    connection: AsyncConnection, trace_ids: Sequence[bytes], *, shard: int = SHARD
+) -> dict[bytes, int]:
+    """When the first token of each of these traces came (µs); traces without any are left out."""
+    first = func.min(runs.c.first_token_time)
+    query = (
+        select(runs.c.trace_id, first)
+        .where(runs.c.shard == shard, runs.c.trace_id.in_(trace_ids), runs.c.first_token_time.is_not(None))
+        .group_by(runs.c.trace_id)
+    )
+    return {bytes(trace): start for trace, start in await connection.execute(query)}

@@ -101,6 +101,12 @@ runs: Final = Table(
         sqlite_where=text("is_trace_inferred = 1"),
         postgresql_where=text("is_trace_inferred = 1"),
     ),
+    Index(
+        "roots_thread",
+        *("shard", "project_id", "thread_id", "start_time", "id"),
+        sqlite_where=text("is_root = 1 AND thread_id IS NOT NULL"),
+        postgresql_where=text("is_root = 1 AND thread_id IS NOT NULL"),
+    ),
     *(
         Index(name, *columns, sqlite_where=text("is_root = 1"), postgresql_where=text("is_root = 1"))
         for name, columns in {

@@ -15,7 +15,8 @@ from projections.rollup import Totals
 from projections.runs import RunState
 
 NOTHING = Totals(None, None, None, None, None, None)
-_THREADED = Not(OneOf(FIELDS["thread_id"], (None,)))
+THREADED = Not(OneOf(FIELDS["thread_id"], (None,)))
+"""Of runs that belong to a thread."""
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ async def conversations(
 ) -> tuple[list[Conversation], int]:
     """The conversations that the roots which a query asks for belong to, the newest first, and how many there are."""
     found: dict[str, Conversation] = {}
-    threaded = replace(query, is_root=True, condition=All((_THREADED, query.condition)))
+    threaded = replace(query, is_root=True, condition=All((THREADED, query.condition)))
     async for slice_ in walk(connection, threaded, index=index, shard=shard):
         totals = await rollup.totals_of(connection, slice_.runs, shard=shard)
         for root in slice_.runs:

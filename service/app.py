@@ -35,12 +35,16 @@ from service import (
     pages,
     projects,
     projects_v2,
+    public,
     quarantine,
     readmodels,
     receipts,
     run_queries,
     run_queries_v2,
     runs,
+    shares,
+    threads_v2,
+    traces_v2,
 )
 from service.connections import RECEIVE_TIMEOUT
 from service.errors import UnexpectedErrors, answer_errors
@@ -77,6 +81,8 @@ API_ROUTERS = (
     feedback_tokens.router,  # before /feedback/{feedback_id}
     feedback.router,
     feedback_configs.router,
+    shares.router,
+    public.router,
     projects.router,
     contents.router,
     corrections.router,
@@ -88,7 +94,14 @@ API_ROUTERS = (
 )
 """What is found below /api/v1, and so below /, /api and API_PREFIX."""
 
-API_V2_ROUTERS = (run_queries_v2.router, projects_v2.router)
+API_V2_ROUTERS = (
+    shares.router_v2,
+    run_queries_v2.router,
+    projects_v2.router,
+    threads_v2.router,
+    traces_v2.router,
+    public.router_v2,
+)
 """What is found below /api/v2 alone, where the clients of LangSmith's second generation look for it."""
 
 _DESCRIPTION = """\

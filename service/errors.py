@@ -20,6 +20,7 @@ from projections.filters.syntax import InvalidFilter
 from projections.project_changes import NoSuchProject, ProjectExists
 from projections.rebuilds import NoSuchRebuild, RebuildRunning
 from projections.reverting import NoSuchRun, NoSuchVersion
+from projections.sharing import TokenTaken
 from service.auth import Forbidden, Unauthenticated
 from service.body import BodyNotDecodable, BodyTooLarge, EncodingNotSupported
 from service.cursors import InvalidCursor
@@ -40,6 +41,7 @@ STATUS_OF: Final[dict[type[Exception], int]] = {
     NoSuchTrace: 404,
     NoSuchProject: 404,
     ProjectExists: 409,
+    TokenTaken: 409,
     NoSuchConfig: 404,
     ConfigExists: 400,  # What LangSmith answers.
     NotInQuarantine: 404,

@@ -118,7 +118,7 @@ async def list_feedback(
     )
     async with engine.connect() as connection:
         found = await feedback.find(connection, wanted, limit=limit, offset=offset)
-    return _json([_shown(one) for one in found])
+    return _json([shown(one) for one in found])
 
 
 @router.delete(
@@ -146,14 +146,15 @@ async def _answer(engine: AsyncEngine, feedback_id: bytes) -> Response:
         found = await feedback.get(connection, feedback_id)
     if found is None:
         raise HTTPException(404, f"There is no feedback {format_id(feedback_id)}.")
-    return _json(_shown(found))
+    return _json(shown(found))
 
 
 def _json(value: Any) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
 
 
-def _shown(told: Feedback) -> dict[str, Any]:
+def shown(told: Feedback) -> dict[str, Any]:
+    """A feedback as it is answered."""
     members: dict[str, Any] = {name: orjson.Fragment(text) for name, text in told.members.items()}
     created = _time(told, "created_at") or told.first_recorded_at
     return {

@@ -38,7 +38,7 @@ Selects = Annotated[
 Unread = Annotated[str | None, Query(description="Not needed here: a run is found by its id.")]
 
 
-def _selected(selects: Iterable[str] | None) -> dict[str, None]:
+def selected_fields(selects: Iterable[str] | None) -> dict[str, None]:
     """The fields that are selected. Raises 422 when one is unknown."""
     names = [name.lower() for name in selects or ()]
     unknown = [name for name in names if name not in V2]
@@ -74,7 +74,7 @@ async def query_runs_v2(asked: RunsQueryV2, engine: EnginePart, site: SitePart) 
     """Runs, a page at a time, the newest start first, with the fields that are selected."""
     query = _run_query(asked)
     after = None if asked.cursor is None else place_at(asked.cursor, is_ascending=False)
-    selected = _selected(asked.selects)
+    selected = selected_fields(asked.selects)
     parts = parts_of(V2, selected)
     if not asked.include_subtree_usage:
         parts &= ~Part.TOTALS
@@ -96,7 +96,7 @@ async def read_run_v2(
     start_time: Unread = None,
 ) -> Response:
     """One run with the fields that are selected."""
-    selected = _selected(selects)
+    selected = selected_fields(selects)
     run = await _read(run_id, engine, parts_of(V2, selected))
     return _json(document(V2, selected, run, site))
 

@@ -5,6 +5,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.wire.projects import Uuid
+from service.wire.run_queries import RunV2
 
 _RUN_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
 _TOKEN: Final = "9b1e9d9c-4a3f-4a53-9d0a-3a1f4f0c2f6e"
@@ -62,3 +63,11 @@ class PublicRunsV2Query(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"selects": ["ID", "NAME"]}]})
 
     selects: list[str] | None = Field(default=None, description="The fields, in upper case; only the id by default.")
+
+
+class PublicRunsV2(BaseModel):
+    """The runs of a shared trace, with the fields that were selected."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [{"id": _RUN_ID}]}]})
+
+    items: list[RunV2] = Field(description="The runs, in the order in which they started.")
