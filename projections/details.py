@@ -14,7 +14,7 @@ from events.kinds import RunPatched, RunPosted, run_stream, said
 from events.log import RecordedEvent, read_at, read_streams
 from events.schema import SHARD
 from events.schema import events as events_table
-from projections import attachments, feedback, record, rollup, traces
+from projections import attachments, feedback, record, rollup, shares, traces
 from projections.attachments import Attachment
 from projections.feedback import Feedback
 from projections.record import Record
@@ -40,6 +40,7 @@ class Part(Flag):
     FEEDBACK = auto()
     BELOW = auto()
     TOTALS = auto()
+    SHARE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Details:
     totals: Totals
     above: Sequence[RunState]
     below: Sequence[tuple[bytes, bytes]] = ()
+    share_token: bytes | None = None
 
     @property
     def parent_ids(self) -> list[bytes]:
@@ -90,13 +92,14 @@ async def read(
     told = await _feedback(connection, ids, shard) if parts & Part.FEEDBACK else {}
     totals = await rollup.totals_of(connection, states, shard=shard) if parts & Part.TOTALS else {}
     below = await _below(connection, ids, shard) if parts & Part.BELOW else {}
+    shared = await shares.tokens_of(connection, ids, shard=shard) if parts & Part.SHARE else {}
     found = []
     for state in states:
         known = records.get(state.id) or Record()
         above = await _above(connection, state, known, shard) if parts & Part.ABOVE else []
         its_totals = totals.get(state.id) or rollup.own_totals(state)
-        its_feedback, its_below = told.get(state.id, []), below.get(state.id, [])
-        found.append(Details(state, known, attached.get(state.id, []), its_feedback, its_totals, above, its_below))
+        pieces = attached.get(state.id, []), told.get(state.id, []), its_totals, above, below.get(state.id, [])
+        found.append(Details(state, known, *pieces, shared.get(state.id)))
     return found
 
 

@@ -59,6 +59,12 @@ async def token_of(connection: AsyncConnection, run_id: bytes, *, shard: int = S
     return None if token is None else bytes(token)
 
 
+async def tokens_of(connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD) -> dict[bytes, bytes]:
+    """The tokens of those of these runs that are shared, by run."""
+    query = select(shares.c.run_id, shares.c.token).where(shares.c.shard == shard, shares.c.run_id.in_(run_ids))
+    return {bytes(run_id): bytes(token) for run_id, token in await connection.execute(query)}
+
+
 async def run_of(connection: AsyncConnection, token: bytes, *, shard: int = SHARD) -> bytes | None:
     """The run that a token shares: of several, which only clients that choose one twice can make, the smallest id."""
     query = select(shares.c.run_id).where(shares.c.shard == shard, shares.c.token == token).order_by(shares.c.run_id)

@@ -20,6 +20,7 @@ from service.auth import ANYONE, Caller, authorise
 from service.errors import IngestRoute
 from service.ingest import Ingester
 from service.intake import IntakePart, origin_of
+from service.json_bodies import JsonRoute
 from service.keys import Scope
 from service.parts import EnginePart
 from service.paths import API_ROOT
@@ -29,8 +30,13 @@ from service.tokens import id_of, token_of
 from service.wire.errors import error_responses
 from service.wire.feedback_tokens import FeedbackGiven, TokenBody, TokenFeedback, TokenRequest
 
+
+class TokenRoute(IngestRoute, JsonRoute):
+    """A route that takes data in, as JSON."""
+
+
 router = APIRouter(
-    prefix="/feedback/tokens", tags=["feedback tokens"], route_class=IngestRoute, responses=error_responses(503)
+    prefix="/feedback/tokens", tags=["feedback tokens"], route_class=TokenRoute, responses=error_responses(503)
 )
 
 Reader = Annotated[Caller, Depends(authorise(Scope.READ))]

@@ -1,6 +1,7 @@
 """Projects, which LangSmith's API calls sessions, and the installation that they are in."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -14,8 +15,9 @@ from events.instance import Instance
 from events.jsontext import NotJSON, dumps, loads
 from events.log import Head
 from events.times import format_time, parse_time
-from projections import project_lists, stats
+from projections import project_feedback, project_lists, stats
 from projections.project_changes import Changing
+from projections.project_feedback import ProjectFeedback
 from projections.project_lists import DescribedProject, Order, SortColumn, Wanted
 from projections.stats import ProjectStats
 from projections.words import NAME_CHARS_MAX, column_text
@@ -251,7 +253,15 @@ async def statistics(
     """The statistics of projects, by id, in LangSmith's names."""
     ids = [project.id for project in found]
     told = await stats.of_projects(connection, ids, since=since)
-    return {id_: _stats_shown(told[id_]) for id_ in ids}
+    judged = await project_feedback.of_projects(connection, ids)
+    return {id_: _stats_shown(told[id_]) | _feedback_shown(judged[id_]) for id_ in ids}
+
+
+def _feedback_shown(told: ProjectFeedback) -> dict[str, Any]:
+    return {
+        "feedback_stats": {key: asdict(one) for key, one in told.on_runs.items()},
+        "session_feedback_stats": {key: asdict(one) for key, one in told.on_itself.items()},
+    }
 
 
 def _stats_shown(told: ProjectStats) -> dict[str, Any]:

@@ -161,7 +161,7 @@ async def _answer(
 def _shown(project: DescribedProject, instance: Instance, told: Mapping[str, Any]) -> SessionV2:
     dataset = project.reference_dataset_id
     tier = project.others.get("trace_tier")
-    counted: dict[str, Any] = {name: float(value) if name in _NUMBERS else value for name, value in told.items()}
+    counted = {name: _counted(name, value) for name, value in told.items()}
     return SessionV2.model_construct(
         id=format_id(project.id),
         tenant_id=format_id(instance.tenant_id),
@@ -176,6 +176,15 @@ def _shown(project: DescribedProject, instance: Instance, told: Mapping[str, Any
         trace_tier=_TIERS.get(tier, tier),
         **counted,
     )
+
+
+def _counted(name: str, value: Any) -> Any:
+    """A statistic as the second generation has it."""
+    if name in _NUMBERS:
+        return float(value)
+    if name in ("feedback_stats", "session_feedback_stats"):
+        return {key: {**one, "contains_thread_feedback": False, "type": "PRIMARY"} for key, one in value.items()}
+    return value
 
 
 _TIERS: Final[Mapping[Any, str]] = {"longlived": "LONG_LIVED", "shortlived": "SHORT_LIVED"}

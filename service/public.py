@@ -30,6 +30,8 @@ router = APIRouter(prefix="/public/{token}", tags=["public"], responses=error_re
 router_v2 = APIRouter(prefix="/public/{token}", tags=["public (v2)"], responses=error_responses(404, 504))
 
 _TRACE_RUNS_MAX: Final = 1000
+# Who has one token is not to learn others.
+_FIELDS: Final = {name: field for name, field in V1.items() if name != "share_token"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ SharedPart = Annotated[Shared, Depends(shared)]
 async def read_shared_run(shared: SharedPart, engine: EnginePart, site: SitePart) -> Response:
     """The run that is shared."""
     async with engine.connect() as connection:
-        run = await _read(connection, shared, shared.run_id, V1)
-    return _json(document(V1, V1, run, site))
+        run = await _read(connection, shared, shared.run_id, _FIELDS)
+    return _json(document(_FIELDS, _FIELDS, run, site))
 
 
 @router.get("/run/{run_id}", response_model=QueriedRun)
@@ -68,8 +70,8 @@ async def read_run_of_shared_trace(run_id: str, shared: SharedPart, engine: Engi
     """A run of the trace that is shared."""
     id_ = path_id("run", run_id)
     async with engine.connect() as connection:
-        run = await _read(connection, shared, id_, V1)
-    return _json(document(V1, V1, run, site))
+        run = await _read(connection, shared, id_, _FIELDS)
+    return _json(document(_FIELDS, _FIELDS, run, site))
 
 
 @router.get("/runs", response_model=list[QueriedRun])
@@ -84,8 +86,8 @@ async def list_runs_of_shared_trace(
     query = RunQuery(trace_id=shared.trace_id, only_ids=ids, is_ascending=True)
     async with engine.connect() as connection:
         page = await queries.find(connection, query, limit=_TRACE_RUNS_MAX)
-        told = await details.read(connection, page.runs, parts_of(V1, V1), bytes_max=PAGE_BYTES_MAX)
-    return _json(page_of(V1, V1, told, site))
+        told = await details.read(connection, page.runs, parts_of(_FIELDS, _FIELDS), bytes_max=PAGE_BYTES_MAX)
+    return _json(page_of(_FIELDS, _FIELDS, told, site))
 
 
 @router.post("/runs/query", response_model=RunsPage, responses=error_responses(400))
@@ -99,11 +101,11 @@ async def query_runs_of_shared_trace(
     limit = min(asked.limit or PAGE_RUNS_MAX, PAGE_RUNS_MAX)
     async with engine.connect() as connection:
         page = await queries.find(connection, query, limit=limit, after=after)
-        told = await details.read(connection, page.runs, parts_of(V1, V1), bytes_max=PAGE_BYTES_MAX)
+        told = await details.read(connection, page.runs, parts_of(_FIELDS, _FIELDS), bytes_max=PAGE_BYTES_MAX)
     following = page.after(len(told))
     cursor = None if following is None else run_cursor(following, is_ascending=True)
     body = {
-        "runs": page_of(V1, V1, told, site),
+        "runs": page_of(_FIELDS, _FIELDS, told, site),
         "cursors": {"next": cursor, "prev": None},
         "search_cursors": None,
         "parsed_query": None,
@@ -159,7 +161,7 @@ async def query_runs_of_shared_trace_v2(
 async def _read(connection: AsyncConnection, shared: Shared, run_id: bytes, fields: Any) -> Details:
     query = RunQuery(trace_id=shared.trace_id, only_ids=[run_id])
     page = await queries.find(connection, query, limit=1)
-    parts = parts_of(V1 if fields is V1 else V2, fields)
+    parts = parts_of(_FIELDS if fields is _FIELDS else V2, fields)
     told = await details.read(connection, page.runs, parts, bytes_max=PAGE_BYTES_MAX)
     if not told:
         raise HTTPException(404, "There is no such run in the trace that is shared.")

@@ -149,6 +149,10 @@ def _app_path(run: Details, site: Site) -> str:
     return f"{path}&start_time={format_time(run.state.start_time)}"
 
 
+def _share_url(run: Details, site: Site) -> str | None:
+    return None if run.share_token is None else f"{site.addresses.origin}/public/{format_id(run.share_token)}/r"
+
+
 def _feedback_stats(run: Details, _: Site) -> dict[str, Any] | None:
     return {key: asdict(stats) for key, stats in feedback_stats.of_keys(run.feedback).items()} or None
 
@@ -260,7 +264,7 @@ V1: Final[Mapping[str, RunField]] = {
     "total_cost": _dollars_of("total_cost"),
     "execution_order": RunField(lambda run, _: 1 if run.state.is_root else None),
     "in_dataset": _always(False),
-    "share_token": _always(None),
+    "share_token": RunField(lambda run, _: id_text(run.share_token), Part.SHARE),
     "manifest_id": _always(None),
     **{
         name: RunField((_token_details if "token" in name else _cost_details)(told), Part.RECORD)
@@ -289,7 +293,7 @@ V2: Final[Mapping[str, RunField]] = {
     "total_cost": _double_of("total_cost"),
     "thread_evaluation_time": _always(None),
     "is_in_dataset": _always(False),
-    "share_url": _always(None),
+    "share_url": RunField(_share_url, Part.SHARE),
     "ls_user_id": _always(None),
     **{name: RunField(_raw_details(told), Part.RECORD) for name, told in _DETAILS.items()},
 }

@@ -12,13 +12,16 @@ from projections import shares
 from projections.sharing import Sharing
 from service.auth import Caller, authorise, refuse_foreign_origin
 from service.intake import IntakePart, origin_of
+from service.json_bodies import JsonRoute
 from service.keys import Scope
 from service.parts import EnginePart
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.shares import ShareBody, ShareRequest, ShareV2Body, ShareV2Request
 
-router = APIRouter(prefix="/runs/{run_id}/share", tags=["shares"], responses=error_responses(401, 403))
+router = APIRouter(
+    prefix="/runs/{run_id}/share", tags=["shares"], route_class=JsonRoute, responses=error_responses(401, 403)
+)
 router_v2 = APIRouter(prefix="/runs/{run_id}/share", tags=["shares (v2)"], responses=error_responses(401, 403))
 
 Reader = Annotated[Caller, Depends(authorise(Scope.READ))]

@@ -142,17 +142,30 @@ async def list_traces_of_thread(
 async def read_thread_stats(
     thread_id: str,
     engine: EnginePart,
-    project_id: ProjectId,
+    session_id: Annotated[str | None, Query(description="The project that the thread is in.")] = None,
+    project_id: Annotated[str | None, Query(description="The same as `session_id`.")] = None,
     selects: Annotated[list[str] | None, Query(description="The statistics wanted; all by default.")] = None,
+    filter: Filter = None,
 ) -> ThreadStatsBody:
     """A thread summed up: its turns, their tokens and cost, and the feedback on them."""
-    project, thread = path_id("project", project_id), _thread(thread_id)
+    named = session_id or project_id
+    if named is None:
+        raise HTTPException(422, "expected session_id in the query: the id of the project that the thread is in")
+    project, thread = path_id("project", named), _thread(thread_id)
+    asked = condition("filter", filter)
     async with engine.connect() as connection:
-        found = await threads.summed_up(connection, Window(project), [thread])
+        if asked == EVERYTHING:
+            found = (await threads.summed_up(connection, Window(project), [thread])).get(thread)
+        else:
+            wanted = RunQuery(project_ids=[project], condition=_all(_is_in(thread), asked))
+            found = next(iter((await summing.conversations(connection, wanted, limit=1, offset=0))[0]), None)
         ends = await threads.last_end(connection, project, thread)
-    if thread not in found:
-        raise HTTPException(404, f"There is no thread {thread_id!r} in project {project_id}.")
-    one = found[thread]
+    if found is None:
+        raise HTTPException(404, f"There is no thread {thread_id!r} in project {named}, or no such trace in it.")
+    return _summed_up(found, ends, selects)
+
+
+def _summed_up(one: Conversation, ends: int | None, selects: Sequence[str] | None) -> ThreadStatsBody:
     told = _stats_of(one.sums) | {
         "turns": one.sums.runs,
         "first_start_time": format_time(one.first.start_time),

@@ -276,3 +276,20 @@ async def test_what_no_project_can_be_is_a_422_that_says_why(store: Store) -> No
         assert (answer.status_code, answer.json()["detail"][0]["loc"][:2]) == (422, ["body", *change]), change
     assert (await store.client.patch(f"/sessions/{new_id()}", json={"name": "x"})).status_code == 404
     assert (await store.client.delete("/sessions/one")).status_code == 422
+
+
+async def test_feedback_counts_to_the_project_of_its_run_and_to_the_project_itself(store: Store) -> None:
+    run = a_run(session_name="one")
+    for score in (0, 1):
+        await store.client.post("/feedback", json={"run_id": run["id"], "key": "good", "score": score})
+    await store.post(run)
+    project = await named(store, "one")
+    whole = {"session_id": project["id"], "key": "summary", "score": 0.5, "value": "fine"}
+    await store.client.post("/feedback", json=whole)
+    told = await store.get(f"/sessions/{project['id']}", include_stats="true")
+    good, summary = told["feedback_stats"]["good"], told["session_feedback_stats"]["summary"]
+    assert (good["n"], good["avg"], list(told["feedback_stats"])) == (2, 0.5, ["good"])
+    assert (summary["n"], summary["values"]) == (1, {"fine": 1})
+    await store.patch({"id": run["id"], "session_name": "two"})
+    (moved,) = await sessions(store, name="two", include_stats="true")
+    assert moved["feedback_stats"]["good"]["n"] == 2

@@ -92,6 +92,8 @@ async def test_a_share_is_read_kept_when_asked_again_and_taken_back(store: Store
     assert await store.get(path) == {"run_id": root, "share_token": wanted}
     taken = await store.client.put(f"/runs/{child}/share", json={"share_token": wanted})
     assert (taken.status_code, wanted in taken.json()["detail"]) == (409, True)
+    plain = await store.client.put(path, content=b'{"share_token": null}', headers={"Content-Type": "text/plain"})
+    assert plain.status_code == 200
     for _ in range(2):
         assert (await store.client.delete(path)).status_code == 204
     assert (await store.client.get(path)).json() is None
@@ -127,3 +129,13 @@ async def test_sharing_asks_for_administrators(guarded: Store) -> None:
     assert (await guarded.client.get(path, headers=sender)).json() is None
     assert (await guarded.client.delete(path, headers=sender)).status_code == 403
     assert (await guarded.client.put(path)).status_code == 401
+
+
+async def test_a_run_tells_readers_by_which_token_it_is_shared(store: Store) -> None:
+    root, _, _ = await traced(store)
+    token = await shared(store, root)
+    told = await store.get(f"/api/v2/runs/{root}", selects=["SHARE_URL"])
+    assert told["share_url"] == f"http://testserver/public/{token}/r"
+    page = (await store.client.post("/runs/query", json={"id": [root], "select": ["share_token"]})).json()
+    assert page["runs"][0]["share_token"] == token
+    assert "share_token" not in (await store.client.get(f"/public/{token}/run")).json()

@@ -109,8 +109,11 @@ async def test_a_thread_is_summed_up(store: Store) -> None:
     assert (told["turns"], told["total_tokens"], told["prompt_tokens"]) == (2, 6, 4)
     assert (told["first_start_time"], told["last_end_time"]) == ("2024-01-15T10:01:00Z", "2024-01-15T10:03:04Z")
     assert told["feedback_stats"]["good"]["avg"] == 1
-    selected = await store.get("/api/v2/threads/one/stats", project_id=project, selects=["TURNS"])
+    selected = await store.get("/api/v2/threads/one/stats", session_id=project, selects=["TURNS"])
     assert {name for name, value in selected.items() if value is not None} == {"turns"}
+    failed = await store.get("/api/v2/threads/one/stats", session_id=project, filter='eq(status, "error")')
+    assert (failed["turns"], failed["total_tokens"]) == (1, 4)
+    assert (await store.client.get("/api/v2/threads/one/stats")).status_code == 422
     answer = await store.client.get("/api/v2/threads/none/stats", params={"project_id": project})
     assert answer.status_code == 404
 
