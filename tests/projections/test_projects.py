@@ -1,11 +1,14 @@
 """The projects: there while runs are in them, or because someone created them."""
 
+import pytest
+
 from events.ids import format_id
 from projections import projects
+from projections.project_changes import NoSuchProject, ProjectExists
 from projections.projects import Project
 from projections.words import NAME_CHARS_MAX, project_id_of
 from service.items import project_created
-from tests.projections.stores import Store, opened, patched, posted
+from tests.projections.stores import Store, opened, patched, posted, run_id
 
 
 async def named(store: Store, name: str | None = None) -> dict[str, tuple[int, int]]:
@@ -88,3 +91,54 @@ async def test_projects_come_in_pages_the_newest_first(database_url: str) -> Non
 def test_the_id_of_a_project_follows_from_its_name() -> None:
     assert project_id_of("default").hex() == "4f1937ff6543553cb2f3b01725a92634"
     assert len({project_id_of(name) for name in ("a", "A", "a ", "")}) == 4
+
+
+async def test_what_a_name_stands_for_depends_on_where_in_the_log_it_is_given(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(posted(1, session_name="one"))
+        async with store.changing() as changing:
+            await changing.patch(project_id_of("one"), {}, name="two")
+        await store.append(posted(2, session_name="two"), posted(3, session_name="one"))
+        await store.append(patched(1, session_name="one", outputs={"a": 1}))
+        assert await named(store) == {"two": (2, 1), "one": (1, 0)}
+        states = await store.runs()
+        assert states[run_id(1)].project_id == states[run_id(2)].project_id == project_id_of("one")
+
+
+async def test_a_name_that_was_given_up_twice_begins_a_third_project(database_url: str) -> None:
+    async with opened(database_url) as store:
+        ids = set()
+        for number in range(1, 4):
+            await store.append(posted(number, session_name="one"))
+            ids.add((await store.runs())[run_id(number)].project_id)
+            async with store.engine.connect() as connection:
+                (current,) = await projects.ids_of(connection, ["one"])
+            async with store.changing() as changing:
+                await changing.delete(current)
+        assert (len(ids), await named(store)) == (3, {})
+
+
+async def test_a_write_to_a_run_of_a_deleted_project_does_not_bring_it_back(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(posted(1, session_name="one"))
+        async with store.changing() as changing:
+            await changing.delete(project_id_of("one"))
+        await store.append(patched(1, session_name="one", outputs={"a": 1}))
+        assert await named(store) == {}
+        await store.append(patched(1, session_name="two"))
+        assert await named(store) == {"two": (1, 0)}
+
+
+async def test_a_project_cannot_take_the_name_or_the_id_of_another(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(posted(1, session_name="one"), posted(2, session_name="two"))
+        for name, id_ in (("one", None), ("three", project_id_of("two"))):
+            with pytest.raises(ProjectExists):
+                async with store.changing() as changing:
+                    await changing.create(name, {}, id_=id_)
+        with pytest.raises(ProjectExists):
+            async with store.changing() as changing:
+                await changing.patch(project_id_of("one"), {}, name="two")
+        with pytest.raises(NoSuchProject):
+            async with store.changing() as changing:
+                await changing.delete(project_id_of("three"))

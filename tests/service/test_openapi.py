@@ -14,7 +14,7 @@ from service.app import create_app
 from service.settings import load_settings
 from tests.service.apps import MULTIPART, Store, a_run, an_ended_run, json_part, new_id, open_store
 
-METHODS = ("get", "post", "patch", "delete")
+METHODS = ("get", "post", "put", "patch", "delete")
 
 
 @pytest.fixture
@@ -150,6 +150,7 @@ async def test_real_answers_are_what_the_document_says(
     await ask("GET", f"/api/v2/runs/{run['id']}?selects=NAME&selects=INPUTS")
     await ask("GET", f"/api/v2/runs/{root}")
     await ask("GET", f"/api/v2/runs/{run['id']}/url?project_id={project}")
+    await ask_about_what_is_shared_and_judged(ask, run["id"], read["session_id"])
     made = await ask("POST", "/sessions", json={"name": "a project", "extra": {"metadata": {"a": 1}}})
     await ask("POST", "/sessions", json={"name": "a project"})
     await ask("POST", "/sessions", json={"name": ""})
@@ -191,15 +192,65 @@ async def test_real_answers_are_what_the_document_says(
     await ask("POST", "/runs", json=a_run())
     assert len(answers.seen) >= 45
     succeeded = {(method, path) for method, path, status in answers.seen if status < "300"}
-    ours = {(m.upper(), p) for p, m, o in operations_of(store.app.openapi()) if OURS & set(o["tags"])}
+    ours = {(m.upper(), p) for p, m, o in operations_of(store.app.openapi()) if (OURS | MORE) & set(o["tags"])}
     assert ours <= succeeded
 
 
+MORE = {
+    *("feedback tokens", "feedback configurations", "shares", "shares (v2)", "public", "public (v2)"),
+    *("threads", "traces (v2)", "projects (v2)"),
+}
 OURS = {"ingest", "runs", "runs, second generation", "dashboard", "feedback", "projects", "contents", "health", "info"}
 
 
 # Reads that are posted.
 QUERIES = ("/query", "/stats", "/group")
+
+
+async def ask_about_what_is_shared_and_judged(ask: Any, run_id: str, project_id: str) -> None:
+    """Tokens and configurations of feedback, shares, and the threads and traces of the second generation."""
+    tokens = "/feedback/tokens"
+    token = await ask("POST", tokens, json={"run_id": run_id, "feedback_key": "k"})
+    await ask("POST", tokens, json=[{"run_id": run_id, "feedback_key": "k", "expires_in": {"days": 1}}])
+    await ask("POST", tokens, json={"run_id": "x"})
+    await ask("GET", f"{tokens}?run_id={run_id}")
+    link = token["url"].removeprefix("http://testserver")
+    await ask("POST", link, json={"score": 1})
+    await ask("GET", f"{link}?score=0.5")
+    await ask("POST", f"{tokens}/{new_id()}", json={"score": 1})
+    config = {"feedback_key": "k", "feedback_config": {"type": "continuous", "min": 0, "max": 1}}
+    await ask("POST", "/feedback-configs", json=config)
+    await ask("POST", "/feedback-configs", json={**config, "feedback_config": {"type": "freeform"}})
+    await ask("PATCH", "/feedback-configs", json={"feedback_key": "k", "is_lower_score_better": True})
+    await ask("PATCH", "/feedback-configs", json={"feedback_key": "unknown"})
+    await ask("GET", "/feedback-configs")
+    await ask("DELETE", "/feedback-configs?feedback_key=k")
+    share = f"/runs/{run_id}/share"
+    await ask("GET", share)
+    shared = (await ask("PUT", share))["share_token"]
+    await ask("GET", share)
+    await ask("POST", f"/api/v2{share}", json={})
+    await ask("PUT", f"/runs/{new_id()}/share")
+    for path in ("/run", f"/run/{run_id}", "/runs", "/feedbacks"):
+        await ask("GET", f"/public/{shared}{path}")
+    await ask("GET", f"/public/{new_id()}/run")
+    await ask("POST", f"/public/{shared}/runs/query", json={})
+    await ask("GET", f"/api/v2/public/{shared}/run/{run_id}?selects=NAME")
+    await ask("POST", f"/api/v2/public/{shared}/runs/query", json={"selects": ["NAME"]})
+    window = {"project_id": project_id, "min_start_time": "2024-01-01T00:00:00Z"}
+    await ask("POST", "/api/v2/threads/query", json=window)
+    await ask("POST", "/api/v2/threads/stats", json={**window, "select": ["THREAD_COUNT"]})
+    await ask("GET", f"/api/v2/threads/t/traces?project_id={project_id}&selects=NAME&selects=TURN_NUMBER")
+    await ask("GET", f"/api/v2/threads/t/stats?session_id={project_id}")
+    await ask("GET", f"/api/v2/threads/{new_id()}/stats?session_id={project_id}")
+    await ask("POST", "/api/v2/traces/query", json={**window, "selects": ["NAME", "TOTAL_TOKENS"]})
+    await ask("GET", f"/api/v2/traces/{run_id}/runs?selects=NAME")
+    await ask("DELETE", f"/api/v2{share}")
+    await ask("DELETE", share)
+    await ask("GET", "/api/v2/sessions?include_stats=true")
+    made = await ask("POST", "/api/v2/sessions", json={"name": "second generation", "type": "PROJECT"})
+    await ask("GET", f"/api/v2/sessions/{made['id']}")
+    await ask("PATCH", f"/api/v2/sessions/{made['id']}", json={"description": "x"})
 
 
 async def test_an_answer_to_nobody_we_know_is_what_the_document_says(database_url: str) -> None:
