@@ -122,9 +122,9 @@ async def test_the_read_models_are_told_with_their_digests(store: Store) -> None
     told_after = await store.get("/projections", digest="true")
     digests = {one["name"]: one["digest"] for one in told_after["projections"]}
     assert digests == {one["name"]: one["digest"] for one in told_before["projections"]}
-    assert len(set(digests.values()) - {bytes(32).hex()}) == 4  # There is neither feedback nor an attachment.
+    assert len(set(digests.values()) - {bytes(32).hex()}) == 4  # There is neither feedback, an attachment nor a share.
     assert {one["name"]: one["rows"] for one in told_after["projections"]} == {
-        **{"attachments": 0, "feedback": 0, "names": 1, "projects": 2, "runs": 2},
+        **{"attachments": 0, "feedback": 0, "names": 1, "projects": 2, "runs": 2, "shares": 0},
         "stats": 4,
     }
     assert told_after["is_current"] is True

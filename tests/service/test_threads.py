@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.plans import recording, whole_reads
 from tests.service.apps import Store, a_run, an_ended_run, new_id
 
 SINCE = "2024-01-01T00:00:00Z"
@@ -180,3 +181,19 @@ async def test_threads_of_a_deleted_project_are_gone(store: Store) -> None:
     assert (await asked(store, "/threads/query", project_id=project))["items"] == []
     assert (await asked(store, "/traces/query", project_id=project))["items"] == []
     await store.post(a_run())
+
+
+async def test_threads_and_shares_and_statistics_are_found_by_indexes(store: Store) -> None:
+    project, turns = await conversations(store)
+    token = (await store.client.put(f"/runs/{turns[0]['id']}/share")).json()["share_token"]
+    with recording(store.engine) as queries:
+        await asked(store, "/threads/query", project_id=project)
+        await asked(store, "/threads/stats", project_id=project, select=["THREAD_COUNT"])
+        await store.get("/api/v2/threads/one/traces", project_id=project, selects=["TURN_NUMBER"])
+        await store.get("/api/v2/threads/one/stats", project_id=project)
+        await asked(store, "/traces/query", project_id=project, selects=["FIRST_TOKEN_TIME"])
+        await store.get(f"/public/{token}/run")
+        await store.client.get("/feedback/tokens", params={"run_id": turns[0]["id"]})
+    tables = ("runs", "events", "shares", "feedback_tokens", "stats", "feedback")
+    assert await whole_reads(store.engine, queries, *tables) == []
+    assert len(queries.asked) > 15
