@@ -183,7 +183,7 @@ async def apply(writer: Writer, turns: Iterable[Turn], recent: Recent[Key, Cell]
     stored = await _known(writer, changes, recent)
     folded = fold(stored, changes)
     filled = {key: cell for key, cell in folded.items() if not cell.is_empty()}
-    await writer.replace(stats, [_row(key, cell) for key, cell in filled.items()])
+    await writer.replace(stats, [as_row(key, cell) for key, cell in filled.items()])
     await writer.delete(stats, [key for key, cell in folded.items() if cell.is_empty() and key in stored])
     for key in folded:
         recent.note(key, filled.get(key))
@@ -194,7 +194,7 @@ async def add(writer: Writer, counted: Mapping[Key, Cell]) -> None:
     changes = with_totals(counted)
     stored = await _load(writer, sorted(changes))
     folded = fold(stored, changes)
-    await writer.replace(stats, [_row(key, cell) for key, cell in folded.items()])
+    await writer.replace(stats, [as_row(key, cell) for key, cell in folded.items()])
 
 
 async def _known(writer: Writer, keys: Iterable[Key], recent: Mapping[Key, Cell]) -> dict[Key, Cell]:
@@ -222,7 +222,8 @@ def _cell(values: Sequence[Any]) -> Cell:
     return Cell([*sums, errors], sketch.unpack(bytes(latencies)), sketch.unpack(bytes(first_tokens or b"")))
 
 
-def _row(key: Key, cell: Cell) -> tuple[Any, ...]:
+def as_row(key: Key, cell: Cell) -> tuple[Any, ...]:
+    """The row of a cell, in the order of the table's columns. Raises ValueError when it would count below zero."""
     if min(cell.sums[:3]) < 0:
         raise ValueError(f"the statistics of {key} would count below zero: {cell.sums}")
     *sums, errors = map(_within_64_bits, cell.sums)

@@ -11,8 +11,11 @@ from events.kinds import RunFields, RunPatched, RunPosted, decode
 from events.log import NewEvent, RecordedEvent, Submission
 from projections import projector, record, stats, traces
 from projections.canonical import UNDUMPED
+from projections.naming import project_names
+from projections.places import former_places
 from projections.portions import FOLDED, WRITTEN
 from projections.projector import PROJECTIONS, checkpoints
+from projections.shadow import TABLES
 from projections.traces import Filters
 from service.items import PATCH, POST, Item, feedback_patched, feedback_posted, multipart_items, project_created
 from service.multipart import Multipart, Part
@@ -188,7 +191,9 @@ async def test_checkpoints_are_at_the_last_event(database_url: str) -> None:
 
 
 async def test_every_projection_is_dumped() -> None:
-    assert {table.name for table in UNDUMPED} == set(PROJECTIONS)
+    tables = {table for name in PROJECTIONS for table in TABLES[name]}
+    # Where runs once were, and since which position a name stands for what, follows from the order of arrival.
+    assert tables - UNDUMPED.keys() == {former_places, project_names}
 
 
 async def test_the_log_folds_into_the_same_read_models_again(database_url: str, other_database_url: str) -> None:
