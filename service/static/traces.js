@@ -130,6 +130,7 @@ function Heads() {
   return HEADS.map(([words, unseen]) => html`<span role="columnheader" class=${classes("head", words && `cell-${words.toLowerCase()}`)}>${words}${unseen ? html`<span class="unseen">${unseen}</span>` : null}</span>`);
 }
 
+// Words that change their width come as new elements: an old one that moved would be a shift of the layout.
 function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, isFresh }) {
   const took = lasted(row, now);
   const top = { transform: `translateY(${rowPlace * rowHeight}px)`, height: `${rowHeight}px` };
@@ -144,10 +145,10 @@ function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, is
       <span class="snippet">${snippet(row)}</span>
     </span>
     <span role="gridcell" class="cell-project">${row.project_name}</span>
-    <span role="gridcell" class="cell-latency">${took === null ? null : html`<span class="latency-words">${duration(took)}</span><${LatencyBar} took=${took} slowest=${slowest} status=${row.status} />`}</span>
+    <span role="gridcell" class="cell-latency">${took === null ? null : html`<span class="latency-words"><span key=${duration(took)}>${duration(took)}</span></span><${LatencyBar} took=${took} slowest=${slowest} status=${row.status} />`}</span>
     <span role="gridcell" class="cell-tokens">${short(row.total_tokens)}</span>
     <span role="gridcell" class="cell-cost">${dollars(row.total_cost)}</span>
-    <span role="gridcell" class="cell-started"><time datetime=${row.start_time} title=${exactTime(row.start)}>${ago(row.start, now)}</time></span>
+    <span role="gridcell" class="cell-started"><time key=${ago(row.start, now)} datetime=${row.start_time} title=${exactTime(row.start)}>${ago(row.start, now)}</time></span>
   </div>`;
 }
 

@@ -8,14 +8,16 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.databases import Databases
 from tests.pages import demo
 from tests.pages.chromium import ARGUMENTS, find_chromium
 from tests.server import Server
 
-PATIENCE_MS = 10_000
+# A machine may be busy with other tests; who waits for what is there already waits for nothing.
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
