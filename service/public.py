@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
@@ -88,6 +89,15 @@ async def list_runs_of_shared_trace(
         page = await queries.find(connection, query, limit=_TRACE_RUNS_MAX)
         told = await details.read(connection, page.runs, parts_of(_FIELDS, _FIELDS), bytes_max=PAGE_BYTES_MAX)
     return _json(page_of(_FIELDS, _FIELDS, told, site))
+
+
+@router.get("/runsshare_token={garbled}", include_in_schema=False)
+async def list_runs_of_shared_trace_for_javascript(
+    garbled: str, shared: SharedPart, engine: EnginePart, site: SitePart
+) -> Response:
+    """The same for the JavaScript SDK, whose `listSharedRuns` leaves out the question mark before the query."""
+    ids = parse_qs(garbled).get("id")
+    return await list_runs_of_shared_trace(shared, engine, site, ids)
 
 
 @router.post("/runs/query", response_model=RunsPage, responses=error_responses(400))

@@ -135,6 +135,7 @@ def test_the_javascript_sdk_manages_the_same(managed: Document) -> None:
         "feedback": ["correctness", 0.5, 1],
         "token": [1, "by a link", 1],
         "shared": [None, True, True, None],
+        "sharedRuns": [[True], [True], []],
         "turns": [1],
         "threads": [["thread-café", 1]],
         "deleted": False,

@@ -41,6 +41,9 @@ async def test_whoever_has_the_token_reads_that_trace_and_no_other(guarded: Stor
     assert [run["id"] for run in (await get(f"/public/{token}/runs")).json()] == [root, child]
     assert [run["id"] for run in (await get(f"/public/{token}/runs", params={"id": [child, other]})).json()] == [child]
     assert (await get(f"/public/{token}/run/{other}")).status_code == 404
+    garbled = f"/public/{token}/runsshare_token={token}&id={child}&id={other}"  # As the JavaScript SDK asks.
+    assert [run["id"] for run in (await get(garbled)).json()] == [child]
+    assert (await get(f"/public/{new_id()}/runsshare_token={token}")).status_code == 404
     v2 = f"/api/v2/public/{token}"
     assert (await get(f"{v2}/run/{child}", params={"selects": ["ID", "IS_ROOT"]})).json() == {
         "id": child,

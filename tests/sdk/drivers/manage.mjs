@@ -59,8 +59,13 @@ const tokens = await gathered(client.listPresignedFeedbackTokens(id));
 const before = await client.readRunSharedLink(id);
 const link = await client.shareRun(id);
 const during = await client.readRunSharedLink(id);
-const shared = await fetch(`${process.env.LANGSMITH_ENDPOINT}/public/${link.split("/").at(-2)}/run`);
+const shareToken = link.split("/").at(-2);
+const shared = await fetch(`${process.env.LANGSMITH_ENDPOINT}/public/${shareToken}/run`);
 const sharedId = (await shared.json()).id;
+const sharedRuns = [];
+for (const wanted of [{}, { runIds: [id, randomUUID()] }, { runIds: [randomUUID()] }]) {
+  sharedRuns.push((await client.listSharedRuns(shareToken, wanted)).map((run) => run.id === id));
+}
 await client.unshareRun(id);
 const after = await client.readRunSharedLink(id);
 
@@ -77,6 +82,7 @@ const document = {
   feedback: [feedback.key, feedback.score, listed.length],
   token: [byLink.score, byLink.comment, tokens.length],
   shared: [before ?? null, link === during, sharedId === id, after ?? null],
+  sharedRuns,
   turns: turns.map((run) => run.inputs.minute),
   threads: threads.map((thread) => [thread.thread_id, thread.count]),
   deleted: await client.hasProject({ projectName: name }),
