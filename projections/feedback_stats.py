@@ -45,9 +45,14 @@ class FeedbackTallies:
     def __init__(self) -> None:
         self._by_key: dict[str, _Tally] = {}
 
-    def count(self, one: Feedback) -> None:
-        """Count one more piece."""
-        self._by_key.setdefault(one.key, _Tally()).count(one)
+    def count(self, one: Feedback, times: int = 1) -> None:
+        """Count one more piece, or as many as are like it."""
+        self._by_key.setdefault(one.key, _Tally()).count(one, times)
+
+    def quote(self, one: Feedback) -> None:
+        """Take over the comment of a piece that was counted without it; one that came since is passed over."""
+        if one.key in self._by_key:
+            self._by_key[one.key].quote(one)
 
     def stats(self) -> dict[str, KeyStats]:
         """The numbers of each key so far."""
@@ -66,23 +71,27 @@ class _Tally:
     values: Counter[str] = field(default_factory=Counter)
     comments: list[str] = field(default_factory=list)
 
-    def count(self, one: Feedback) -> None:
-        self.n += 1
-        self.errors += member(one, "error") is True
-        score, value, comment = number(one), member(one, "value"), member(one, "comment")
+    def count(self, one: Feedback, times: int) -> None:
+        self.n += times
+        self.errors += times if member(one, "error") is True else 0
+        score, value = number(one), member(one, "value")
         if score is not None:
-            self._count_score(score)
+            self._count_score(score, times)
         if value is not None and (len(self.values) < VALUES_MAX or value_text(value) in self.values):
-            self.values[value_text(value)] += 1
+            self.values[value_text(value)] += times
+        self.quote(one)
+
+    def quote(self, one: Feedback) -> None:
+        comment = member(one, "comment")
         if comment and len(self.comments) < COMMENTS_MAX:
             self.comments.append(str(comment))
 
-    def _count_score(self, score: float) -> None:
+    def _count_score(self, score: float, times: int) -> None:
         # Welford's way: a sum of squares would lose all digits of scores that are large and close to each other.
-        self.scores += 1
+        self.scores += times
         off = score - self.mean
-        self.mean += off / self.scores
-        self.squares += off * (score - self.mean)
+        self.mean += off * times / self.scores
+        self.squares += off * (score - self.mean) * times
         self.lowest, self.highest = min(self.lowest, score), max(self.highest, score)
 
     def stats(self) -> KeyStats:

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, FromClause, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.schema import SHARD
 from projections.feedback import Feedback, feedback
-from projections.feedback_stats import FeedbackTallies, KeyStats
+from projections.feedback_stats import COMMENTS_MAX, FeedbackTallies, KeyStats
 from projections.runs import runs
 
-_COUNTED: Final = ("score", "value", "comment", "error")
+_COUNTED: Final = ("score", "value", "error")
 _PART_ROWS: Final = 1000
 
 
@@ -27,33 +27,60 @@ class ProjectFeedback:
     on_itself: Mapping[str, KeyStats]
 
 
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What feedback is on: where its rows are, which of them count, and to which project."""
+
+    rows: FromClause
+    project_id: ColumnElement[bytes]
+    is_counted: ColumnElement[bool]
+
+
 async def of_projects(
     connection: AsyncConnection, project_ids: Sequence[bytes], *, shard: int = SHARD
 ) -> dict[bytes, ProjectFeedback]:
-    """The feedback of these projects. Takes as long as there is feedback, on whichever runs."""
-    columns = (feedback.c.key, *(feedback.c[name] for name in _COUNTED))
-    on_runs = (
-        select(runs.c.project_id, *columns)
-        .select_from(feedback)
-        .join(runs, (runs.c.shard == feedback.c.shard) & (runs.c.id == feedback.c.run_id))
-        .where(feedback.c.shard == shard, runs.c.project_id.in_(project_ids))
-    )
-    on_itself = select(feedback.c.project_id, *columns).where(
-        feedback.c.shard == shard, feedback.c.project_id.in_(project_ids), feedback.c.run_id.is_(None)
-    )
-    told = [await _tallied(connection, query) for query in (on_runs, on_itself)]
+    """The feedback of these projects. The database counts what is alike; it looks at all feedback on their runs."""
+    of_run = (runs.c.shard == feedback.c.shard) & (runs.c.id == feedback.c.run_id)
+    here = feedback.c.shard == shard
+    on_runs = _Subject(feedback.join(runs, of_run), runs.c.project_id, here & runs.c.project_id.in_(project_ids))
+    its_own = here & feedback.c.project_id.in_(project_ids) & feedback.c.run_id.is_(None)
+    on_itself = _Subject(feedback, feedback.c.project_id, its_own)
+    told = [await _tallied(connection, subject) for subject in (on_runs, on_itself)]
     return {
         id_: ProjectFeedback(*(tallies[id_].stats() if id_ in tallies else {} for tallies in told))
         for id_ in project_ids
     }
 
 
-async def _tallied(connection: AsyncConnection, query: Select[Any]) -> dict[bytes, FeedbackTallies]:
+async def _tallied(connection: AsyncConnection, subject: _Subject) -> dict[bytes, FeedbackTallies]:
     tallies: dict[bytes, FeedbackTallies] = {}
-    rows = await connection.stream(query)
+    rows = await connection.stream(_counts(subject))
     async for part in rows.partitions(_PART_ROWS):
-        for project_id, key, *texts in part:
+        for project_id, key, times, *texts in part:
             members = {name: text for name, text in zip(_COUNTED, texts, strict=True) if text is not None}
             one = Feedback(b"", None, None, key, members, 0, 0, 0)
-            tallies.setdefault(bytes(project_id), FeedbackTallies()).count(one)
+            tallies.setdefault(bytes(project_id), FeedbackTallies()).count(one, times)
+    for project_id, key, comment in await connection.execute(_comments(subject)):
+        tallies.setdefault(bytes(project_id), FeedbackTallies()).quote(
+            Feedback(b"", None, None, key, {"comment": comment}, 0, 0, 0)
+        )
     return tallies
+
+
+def _counts(subject: _Subject) -> Select[Any]:
+    """How often each score, value and error was given with each key."""
+    alike = (subject.project_id, feedback.c.key, *(feedback.c[name] for name in _COUNTED))
+    query = select(*alike[:2], func.count(), *alike[2:]).select_from(subject.rows)
+    return query.where(subject.is_counted).group_by(*alike)
+
+
+def _comments(subject: _Subject) -> Select[Any]:
+    """A few comments with each key, always the same."""
+    place = func.row_number().over(
+        partition_by=(subject.project_id, feedback.c.key), order_by=(feedback.c.first_recorded_at, feedback.c.id)
+    )
+    columns = (subject.project_id.label("project_id"), feedback.c.key, feedback.c.comment, place.label("place"))
+    said = feedback.c.comment.is_not(None) & (feedback.c.comment != '""')
+    some = select(*columns).select_from(subject.rows).where(subject.is_counted, said).subquery()
+    found = select(some.c.project_id, some.c.key, some.c.comment).where(some.c.place <= COMMENTS_MAX)
+    return found.order_by(some.c.project_id, some.c.key, some.c.place)

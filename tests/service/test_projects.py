@@ -1,5 +1,6 @@
 """GET /sessions and /settings: projects, as SDKs of all ages ask for them."""
 
+import statistics
 from typing import Any
 
 import pytest
@@ -293,3 +294,17 @@ async def test_feedback_counts_to_the_project_of_its_run_and_to_the_project_itse
     await store.patch({"id": run["id"], "session_name": "two"})
     (moved,) = await sessions(store, name="two", include_stats="true")
     assert moved["feedback_stats"]["good"]["n"] == 2
+
+
+async def test_feedback_that_is_alike_is_counted_as_often_as_it_was_given(store: Store) -> None:
+    runs = [a_run(session_name="one") for _ in range(4)]
+    for place, (run, score) in enumerate(zip(runs, (1, 1, 1, 0), strict=True)):
+        await store.post(run)
+        told = {"run_id": run["id"], "key": "good", "score": score, "value": "fine", "comment": f"no. {place}"}
+        for _ in range(2):
+            await store.client.post("/feedback", json=told | {"id": new_id()})
+    project = await named(store, "one")
+    (good,) = (await store.get(f"/sessions/{project['id']}", include_stats="true"))["feedback_stats"].values()
+    assert (good["n"], good["avg"], good["min"], good["max"], good["values"]) == (8, 0.75, 0, 1, {"fine": 8})
+    assert good["stdev"] == pytest.approx(statistics.stdev([1] * 6 + [0] * 2))
+    assert good["comments"] == ["no. 0", "no. 0", "no. 1", "no. 1", "no. 2"]
