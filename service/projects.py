@@ -73,6 +73,18 @@ def metadata_filter(
     return read
 
 
+def refuse_filter(
+    filter: Annotated[
+        str | None,
+        Query(description="Refused: LangSmith does not say by what fields projects are filtered."),
+    ] = None,
+) -> None:
+    """Raises 422 when projects are to be filtered: to pass it over would tell of projects that nobody asked for."""
+    if filter:
+        others = "name, name_contains, id, metadata, reference_dataset or reference_free"
+        raise HTTPException(422, f"filter is {filter!r}, which is not read for projects: expected {others} instead")
+
+
 InstancePart = Annotated[Instance, Depends(instance)]
 Moment = Annotated[int | None, BeforeValidator(moment)]
 MetadataPart = Annotated[dict[str, Any] | None, Depends(metadata_filter)]
@@ -81,7 +93,7 @@ MOMENT_SCHEMA: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
 SINCE: Final = "Count runs since the hour that this moment lies in only; by default all runs."
 
 
-@router.get("/sessions", responses=error_responses(504))
+@router.get("/sessions", responses=error_responses(504), dependencies=[Depends(refuse_filter)])
 async def list_projects(
     engine: EnginePart,
     instance: InstancePart,

@@ -231,6 +231,16 @@ async def test_projects_are_filtered_by_what_is_said_of_them_and_sorted(store: S
         assert answer.status_code == 422, query
 
 
+async def test_a_filter_of_projects_is_refused_and_not_passed_over(store: Store) -> None:
+    refused = await store.client.get("/sessions", params={"filter": 'eq(name, "x")'})
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        """filter is 'eq(name, "x")', which is not read for projects: expected name, name_contains, id, metadata, """
+        "reference_dataset or reference_free instead",
+    )
+    assert len(await sessions(store, filter="")) == 1
+
+
 async def test_statistics_come_when_asked_for(store: Store) -> None:
     usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7, "total_cost": 0.25}
     token = [{"name": "new_token", "time": "2024-01-15T10:30:01Z"}]
