@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.schema import SHARD
 from projections import sketch
-from projections.projects import projects
+from projections.projects import is_there, projects
 from projections.runs import runs
 from projections.stats import HOUR_US, stats
 
@@ -161,7 +161,9 @@ def _newest(
     query: Select[Any], bucket: Bucket, rows_max: int, project_ids: Sequence[bytes] | None, shard: int
 ) -> Select[Any]:
     query = query.where(runs.c.shard == shard, runs.c.start_time.between(bucket.start, bucket.end - 1))
-    if project_ids is not None:
+    if project_ids is None:
+        query = query.where(is_there(runs.c.project_id, shard=shard))
+    else:
         query = query.where(runs.c.project_id.in_(project_ids))
     return query.order_by(runs.c.start_time.desc()).limit(rows_max)
 

@@ -95,6 +95,16 @@ async def test_one_project_alone_can_be_asked_for(busy: Store) -> None:
     assert sum(bucket["runs"] for bucket in nobody["buckets"]) == 0
 
 
+async def test_nothing_is_told_of_a_project_that_was_deleted(busy: Store) -> None:
+    await busy.post(told(0.5, 1, name="gone", session_name="two"))  # In an hour that other projects have runs in.
+    (two,) = (await busy.client.get("/sessions", params={"name": "two"})).json()
+    assert (await busy.client.delete(f"/sessions/{two['id']}")).status_code == 200
+    left = await busy.get("/dashboard/stats/overview", **STRETCH)
+    assert {one["name"] for one in left["projects"]} == {"one"}
+    assert {one["name"] for one in left["names"]} == {"quick", "slow"}
+    assert left["models"] == []
+
+
 async def test_buckets_count_the_traces_that_the_list_counts(store: Store) -> None:
     source = random.Random(5)
     runs = [
