@@ -5,7 +5,6 @@ why positions are gapless and in commit order: a sequence would hand out a numbe
 one with a higher number, and a reader that had passed the higher one would never see the lower.
 """
 
-import asyncio
 import itertools
 import os
 from collections import Counter
@@ -26,6 +25,7 @@ from events.receipts import Counts, Origin
 from events.schema import SHARD, column_text, content_holders, contents, duplicates, heads, quarantine
 from events.schema import events as events_table
 from events.schema import receipts as receipts_table
+from events.turns import portions
 from events.upcasters import UPCASTERS, Upcasters, schema_version, upcast
 
 _READ_ROWS: Final = 500
@@ -180,8 +180,7 @@ async def append(
     placing = _Placing(head, now=max(now, head.recorded_at), random_bytes=random_bytes, upcasters=upcasters)
     await placing.look_up(writer, submissions, streams_of)
     for submission in submissions:
-        placing.place(submission)
-        await asyncio.sleep(0)  # Others may have their turn: nobody else can write meanwhile.
+        await placing.place(submission)
     await placing.write(writer)
     return placing.appended
 
@@ -252,8 +251,8 @@ class _Placing:
         gone = {bytes(row[0]) for row in rows}
         self._erased = {key for key, of_one in belonging.items() if not gone.isdisjoint(of_one)}
 
-    def place(self, submission: Submission) -> None:
-        """Place the items of one request under one receipt."""
+    async def place(self, submission: Submission) -> None:
+        """Place the items of one request under one receipt. Others have their turn: nobody else can write meanwhile."""
         outcomes: list[Outcome] = []
         placed: list[_Placed] = []
         again: Counter[tuple[bytes, int]] = Counter()
@@ -269,8 +268,9 @@ class _Placing:
                 outcomes.append("applied")
                 placed.append(new)
         leaf = self._write_receipt(submission.origin, outcomes, again)
-        for new in placed:
-            self._write_event(new, leaf)
+        async for portion in portions(placed):
+            for new in portion:
+                self._write_event(new, leaf)
         self._duplicate_rows += [(self._shard, *what, self._receipt_id, times) for what, times in again.items()]
         for item, outcome in zip(submission.items, outcomes, strict=True):
             if isinstance(item, Refused):

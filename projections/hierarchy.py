@@ -80,7 +80,7 @@ def _place(state: RunState) -> tuple[int, bytes, bytes | None]:
 async def _below(writer: Writer, shard: int, ids: Sequence[bytes]) -> set[bytes]:
     """The stored runs below these whose traces follow from theirs."""
     table = writer.name_of(runs.runs)
-    if not ids or not await writer.fetch(_ANY_INFERRED.format(runs=table), shard):
+    if not ids or not await writer.fetch(_ANY_INFERRED.format(runs=table), shard, b""):
         return set()
     rows = await writer.lookup(
         f"SELECT below.id FROM (WITH RECURSIVE below(id) AS ({_CHILDREN.format(above='k', runs=table, shard=shard)} "
@@ -91,10 +91,9 @@ async def _below(writer: Writer, shard: int, ids: Sequence[bytes]) -> set[bytes]
     return {bytes(row[0]) for row in rows}
 
 
-# Newer SDKs name the trace of every run, and then there is none.
-_ANY_INFERRED: Final = (
-    "SELECT 1 FROM {runs} WHERE shard = ?1 AND is_trace_inferred = 1 AND parent_run_id IS NOT NULL LIMIT 1"
-)
+# Newer SDKs name the trace of every run, and then there is none. Asked for a parent that IS NOT NULL instead of one
+# greater than nothing, SQLite looks at every run that has one (seen: it passes over the partial index).
+_ANY_INFERRED: Final = "SELECT 1 FROM {runs} WHERE shard = ?1 AND is_trace_inferred = 1 AND parent_run_id > ?2 LIMIT 1"
 _CHILDREN: Final = (
     "SELECT r.id FROM {above} JOIN {runs} r ON r.shard = {shard} AND r.parent_run_id = {above}.id "
     "AND r.is_trace_inferred = 1"

@@ -12,6 +12,7 @@ from events.dialect import Writer
 from events.kinds import RunPatched, RunPosted, RunReverted, TraceErased, run_stream
 from events.log import RecordedEvent, read_stream_written
 from events.schema import SHARD, heads, metadata
+from events.turns import portions
 from projections import (
     attachments,
     feedback,
@@ -30,7 +31,6 @@ from projections import (
 from projections.hierarchy import Change
 from projections.names import Key as NameKey
 from projections.naming import Naming
-from projections.portions import FOLDED, portions
 from projections.projects import Project
 from projections.recent import Recent
 from projections.reverts import effective, shown_version
@@ -191,7 +191,7 @@ async def _change_runs(
     await change.look_at(writer, {event.stream[1:] for event in told} | erased | reverted.keys())
     for run_id, left in reverted.items():
         folding.go_back(run_id, left, events[0].position)
-    async for portion in portions(told, FOLDED):
+    async for portion in portions(told):
         for event in portion:
             if event.stream[1:] not in reverted:
                 folding.take(event)

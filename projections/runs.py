@@ -40,7 +40,6 @@ from events.schema import metadata
 from projections import pairs, words
 from projections.extraction import Usage
 from projections.naming import UNCHANGED, Naming
-from projections.portions import WRITTEN, portions
 from projections.status import StatusRule, infer, langsmith_status
 from projections.words import DEFAULT_PROJECT_ID, Facts, Outputs, Words, words_of
 
@@ -431,9 +430,6 @@ async def store(writer: Writer, turns: Iterable[Turn]) -> None:
         else:
             replaced.append(as_row(new))
     await writer.delete(runs, deleted)
-    async for rows in portions(inserted, WRITTEN):
-        await writer.insert(runs, rows)
-    async for rows in portions(replaced, WRITTEN):
-        await writer.replace(runs, rows)
-    async for rows in portions(updated, WRITTEN):
-        await writer.update(runs, _UPDATED, rows)
+    await writer.insert(runs, inserted)
+    await writer.replace(runs, replaced)
+    await writer.update(runs, _UPDATED, updated)

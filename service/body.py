@@ -1,13 +1,13 @@
 """Reading a request's body: decompressed as it arrives, within a bound, without holding up the event loop."""
 
-import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from io import BytesIO
-from time import monotonic
 from typing import Protocol
 
 import zstandard
+
+from events.turns import Turn
 
 _INPUT_STEP_BYTES = 16 * 1024
 _OUTPUT_STEP_BYTES = 256 * 1024
@@ -123,13 +123,13 @@ class _Stages:
         self._ahead_bytes = sum(each.ahead_bytes for each in decoders) + sum(each.kept_bytes for each in decoders[:-1])
         # BytesIO gives away its own buffer in the end. Joining a list of pieces would hold the body twice.
         self._body = BytesIO()
-        self._turn_ends = monotonic() + _TURN_S
+        self._turn = Turn(_TURN_S)
 
     async def take(self, data: bytes, stage: int = 0) -> None:
         """Take what has reached a stage; stage 0 is the wire."""
         if not data:
             return
-        await self._give_turn()
+        await self._turn.give_way()
         self._sizes[stage] += len(data)
         if self._sizes[stage] > self._bytes_max:
             raise BodyTooLarge(self._bytes_max)
@@ -141,18 +141,12 @@ class _Stages:
         for start in range(0, len(data), _INPUT_STEP_BYTES):
             for piece in self._decoders[stage].feed(data[start : start + _INPUT_STEP_BYTES]):
                 await self.take(piece, stage + 1)
-            await self._give_turn()  # Input can go on and on without any output.
+            await self._turn.give_way()  # Input can go on and on without any output.
 
     def finish(self) -> bytes:
         for decoder in self._decoders:
             decoder.finish()
         return self._body.getvalue()
-
-    async def _give_turn(self) -> None:
-        """Let the event loop do something else when this body has had it for long enough."""
-        if monotonic() >= self._turn_ends:
-            await asyncio.sleep(0)
-            self._turn_ends = monotonic() + _TURN_S
 
 
 class _Zstd:

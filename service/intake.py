@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from time import monotonic
 from typing import Annotated, Final, TypeVar
 
 from fastapi import Depends, Request
 
 from events.log import Refused, Submission
 from events.receipts import Origin
+from events.turns import Turn
 from service.auth import Caller
 from service.body import read_body
 from service.items import Item
@@ -64,12 +64,10 @@ class Intake:
             return await asyncio.to_thread(lambda: list(itemise(body)))
         items: list[Item] = []
         with self.writer.preparing():
-            turn_ends = monotonic() + _TURN_S
+            turn = Turn(_TURN_S)
             for item in itemise(body):
                 items.append(item)
-                if monotonic() >= turn_ends:
-                    await asyncio.sleep(0)
-                    turn_ends = monotonic() + _TURN_S
+                await turn.give_way()
         return items
 
 

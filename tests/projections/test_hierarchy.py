@@ -4,6 +4,7 @@ from itertools import permutations
 
 import pytest
 
+from events.dialect import Row
 from events.log import NewEvent
 from projections.runs import RunState
 from projections.words import DEFAULT_PROJECT_ID, project_id_of
@@ -295,6 +296,28 @@ async def test_erasing_a_trace_leaves_nothing_of_it(database_url: str) -> None:
         await store.erase(run_id(3))
         assert await traces_of(store) == {5: 5}
         assert set(await store.runs()) == {run_id(5)}
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+async def test_that_no_trace_is_inferred_is_seen_without_looking_at_every_run(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(sqlite_url) as store:
+        asked: list[tuple[str, tuple[object, ...]]] = []
+        fetch = store.writer.fetch
+
+        async def noting(query: str, *values: object) -> list[Row]:
+            asked.append((query, values))
+            return await fetch(query, *values)
+
+        monkeypatch.setattr(store.writer, "fetch", noting)
+        await store.append(posted(1))
+        (query, values), *others = [each for each in asked if "is_trace_inferred" in each[0]]
+        plan = [row[-1] for row in await fetch(f"EXPLAIN QUERY PLAN {query}", *values)]
+        assert plan == ["SEARCH runs USING INDEX runs_inferred (shard=? AND parent_run_id>?)"]
+        assert not others
 
 
 # --- rebuilt = live ---------------------------------------------------------------------------------------------------

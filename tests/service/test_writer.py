@@ -1,6 +1,7 @@
 """The writer: groups, culprits, patience, memory, and how it ends."""
 
 import asyncio
+import itertools
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -187,7 +188,7 @@ async def test_a_large_request_gives_others_their_turn_and_stays_whole(
         await commit()
 
     monkeypatch.setattr(on.database, "_commit", commit_noting_turns)
-    monkeypatch.setattr("events.dialect._ROWS_A_TURN", 10)
+    monkeypatch.setattr("events.turns.monotonic", itertools.count().__next__)  # Every turn is over at once.
     monkeypatch.setattr("service.writer._PORTION_EVENTS_MAX", 10)
     large = asyncio.create_task(on.writer.submit(submission(*(f"run {n}" for n in range(100)))))
     while not large.done():
