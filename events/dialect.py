@@ -10,16 +10,16 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import asyncpg
-from sqlalchemy import Connection, Table, event, func, make_url, select
+from sqlalchemy import Column, Connection, Table, event, func, make_url, select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.types import BigInteger, Integer, LargeBinary, SmallInteger
 
 from events.errors import DataRefused, LogError, Unavailable
 from events.turns import Turn, portions
@@ -526,20 +526,30 @@ class PostgresWriter(Writer):
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
         places = [table.columns.keys().index(column.name) for column in table.primary_key]
         by_key = {tuple(row[place] for place in places): row for row in rows}
-        await self.delete(table, list(by_key))
-        await self.insert(table, list(by_key.values()))
+        if not by_key:
+            return
+        columns = list(table.columns)
+        set_ = ",".join(f"{column.name} = excluded.{column.name}" for column in columns if not column.primary_key)
+        # In one round trip, and without touching indexes on what stays as it was.
+        added: int = await self._connection.fetchval(
+            f"WITH put AS (INSERT INTO {self.name_of(table)} ({','.join(table.columns.keys())}) "
+            f"SELECT * FROM unnest({_arrays(columns)}) ON CONFLICT ({','.join(table.primary_key.columns.keys())}) "
+            f"DO {f'UPDATE SET {set_}' if set_ else 'NOTHING'} RETURNING xmax = 0 AS is_new) "
+            "SELECT count(*) FILTER (WHERE is_new) FROM put",
+            *_transposed(list(by_key.values()), len(columns)),
+        )
+        self._statistics.count(self.name_of(table), added)
 
     async def update(self, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
         if not rows:
             return
         keys = [column.name for column in table.primary_key]
         given = [table.columns[name] for name in (*names, *keys)]
-        arrays = ",".join(f"${n}::{_postgres_type(column.type)}[]" for n, column in enumerate(given, 1))
         places = ",".join(f"{name} = k.{name}" for name in names)
         matches = " AND ".join(f"t.{name} = k.{name}" for name in keys)
         await self._connection.execute(
             f"UPDATE {self.name_of(table)} t SET {places} "
-            f"FROM unnest({arrays}) AS k({','.join((*names, *keys))}) WHERE {matches}",
+            f"FROM unnest({_arrays(given)}) AS k({','.join((*names, *keys))}) WHERE {matches}",
             *_transposed(rows, len(given)),
         )
 
@@ -547,11 +557,10 @@ class PostgresWriter(Writer):
         if not keys:
             return
         columns = list(table.primary_key)
-        arrays = ",".join(f"${n}::{_postgres_type(column.type)}[]" for n, column in enumerate(columns, 1))
         names = ",".join(column.name for column in columns)
         matches = " AND ".join(f"t.{column.name} = k.{column.name}" for column in columns)
         status = await self._connection.execute(
-            f"DELETE FROM {self.name_of(table)} t USING unnest({arrays}) AS k({names}) WHERE {matches}",
+            f"DELETE FROM {self.name_of(table)} t USING unnest({_arrays(columns)}) AS k({names}) WHERE {matches}",
             *_transposed(keys, len(columns)),
         )
         self._statistics.count(self.name_of(table), -int(status.removeprefix("DELETE ")))
@@ -619,11 +628,12 @@ def _transposed(rows: Sequence[Row], width: int) -> list[list[Any]]:
     return [[row[place] for row in rows] for place in range(width)]
 
 
-def _postgres_type(kind: Any) -> str:
-    for python, name in ((LargeBinary, "bytea"), (SmallInteger, "smallint"), (BigInteger, "bigint")):
-        if isinstance(kind, python):
-            return name
-    return "integer" if isinstance(kind, Integer) else "text"
+def _arrays(columns: Iterable[Column[Any]]) -> str:
+    """Parameters that each hold the values of one column, with the types that PostgreSQL has to know."""
+    return ",".join(f"${n}::{column.type.compile(_POSTGRES)}[]" for n, column in enumerate(columns, 1))
+
+
+_POSTGRES: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 # --- one moment of a database -----------------------------------------------------------------------------------------

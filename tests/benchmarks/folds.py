@@ -7,7 +7,7 @@ import itertools
 import pstats
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import click
@@ -115,7 +115,7 @@ def _read(event: NewEvent) -> NewEvent:
     """The event with its words, as a server reads them before the head is locked."""
     body = event.body
     assert isinstance(body, RunPosted | RunPatched)
-    return replace(event, body=msgspec.structs.replace(body, words=words_of(body, event.payload)))
+    return msgspec.structs.replace(event, body=msgspec.structs.replace(body, words=words_of(body, event.payload)))
 
 
 def _groups(runs: int, order: Order, connections: int) -> Iterator[list[NewEvent]]:
