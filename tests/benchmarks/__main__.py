@@ -9,7 +9,7 @@ import click
 from tests.benchmarks import stalls as large
 from tests.benchmarks.load import ORDERS, Order, Workload
 from tests.benchmarks.throughput import SYSTEMS, Measured, System, in_own_process, measure, medians, place_of
-from tests.benchmarks.traffic import SHAPES, Shape
+from tests.benchmarks.traffic import RUNS_PER_TRACE, SHAPES, Shape
 from tests.server import Server
 
 _BYTES_PER_MB: Final = 1_000_000
@@ -19,6 +19,7 @@ _FORMATS: Final = {
     "server CPU ms/run": ".3f",
     "database CPU ms/run": ".3f",
     "floor CPU ms/run": ".3f",
+    "stored of JSON": ".2f",
     "runs/s of floor": ".2f",
     "CPU of floor": ".1f",
 }
@@ -30,6 +31,7 @@ _FORMATS: Final = {
 @click.option("--shape", type=click.Choice(SHAPES), default="multipart", help="How items travel.")
 @click.option("--order", type=click.Choice(ORDERS), default="apart", help="POST and PATCH, or one POST with both.")
 @click.option("--items", default=100, help="Items in a request.")
+@click.option("--per-trace", default=RUNS_PER_TRACE, help="Runs in a trace.")
 @click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
 @click.option("--workers", default=1, help="Processes of the server (PostgreSQL only).")
 @click.option("--repeat", default=3, help="Repetitions, of which the medians are printed last.")
@@ -42,6 +44,7 @@ def main(
     shape: Shape,
     order: Order,
     items: int,
+    per_trace: int,
     database: System,
     workers: int,
     repeat: int,
@@ -51,7 +54,7 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that servers are stopped then, too.
     if context.invoked_subcommand is not None:
         return
-    workload = Workload(runs, connections, shape, order, items, seed)
+    workload = Workload(runs, connections, shape, order, items, seed, per_trace)
     click.echo(f"{database}, {workers} worker(s): {workload}")
     with place_of(database) as place:
         measured: list[Measured] = []

@@ -29,10 +29,11 @@ Row = tuple[int, str, str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What the floor took for the whole load."""
+    """What the floor took for the whole load, and how many bytes of JSON that was."""
 
     seconds: float
     cpu_seconds: float
+    json_bytes: int
 
 
 def measure(workload: Workload, database_url: str, directory: Path) -> Floor:
@@ -44,7 +45,8 @@ def measure(workload: Workload, database_url: str, directory: Path) -> Floor:
             _fill_sqlite(Path(place, "floor.db"), payloads)
     else:
         asyncio.run(_fill_postgresql(database_url, payloads))
-    return Floor(time.perf_counter() - began, time.process_time() - cpu_began)
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+    return Floor(seconds, cpu_seconds, sum(map(len, payloads)))
 
 
 def _fill_sqlite(path: Path, payloads: Sequence[bytes]) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from tests.benchmarks.traffic import Body, Item, Run, Shape, encode, make_runs
+from tests.benchmarks.traffic import RUNS_PER_TRACE, Body, Item, Run, Shape, encode, make_runs
 
 Order = Literal["apart", "merged"]
 
@@ -33,10 +33,11 @@ class Workload:
     order: Order
     items_per_request: int
     seed: int
+    runs_per_trace: int = RUNS_PER_TRACE
 
     def requests(self) -> Iterator[list[Item]]:
         """The items of each request, in the order in which one client would send them."""
-        runs = iter(make_runs(self.runs, seed=self.seed))
+        runs = iter(make_runs(self.runs, seed=self.seed, per_trace=self.runs_per_trace))
         while group := list(itertools.islice(runs, self.items_per_request)):
             yield from _requests_of(group, self.order)
 

@@ -21,7 +21,6 @@ from events.schema import events, heads
 from tests.benchmarks import floor, load
 from tests.benchmarks.floor import Floor
 from tests.benchmarks.load import Client, Sent, Workload
-from tests.benchmarks.traffic import RUNS_PER_TRACE
 from tests.benchmarks.watch import Watch
 from tests.crash.postgresql import durable_postgresql
 from tests.databases import Databases, PostgresqlServer, SqliteFiles
@@ -71,6 +70,7 @@ class Measured:
             "p99 ms": 1000 * _percentile(self.sent.answers, 99),
             "peak RSS MB": self.memory_bytes / 1e6,
             "stored bytes/run": self.stored_bytes / runs,
+            "stored of JSON": self.stored_bytes / self.floor.json_bytes,
             "sent bytes/run": self.sent.body_bytes / runs,
             "sent again": self.sent.sent_again,
             "floor runs/s": runs / self.floor.seconds,
@@ -140,7 +140,7 @@ def _require_all_readable(workload: Workload, url: str) -> None:
     found = orjson.loads(client.get("/api/v1/dashboard/stats/summary"))["stats"]
     listed = orjson.loads(client.get("/api/v1/dashboard/runs/roots?limit=1"))
     client.close()
-    traces = math.ceil(workload.runs / RUNS_PER_TRACE)
+    traces = math.ceil(workload.runs / workload.runs_per_trace)
     if (found["total_runs"], found["total_traces"], listed["total"]) != (workload.runs, traces, traces):
         raise Lost(f"{workload.runs} runs in {traces} traces were acknowledged, and the API tells of {found}")
 

@@ -91,11 +91,11 @@ class Body(NamedTuple):
     content: bytes
 
 
-def make_runs(count: int, *, seed: int) -> Iterator[Run]:
+def make_runs(count: int, *, seed: int, per_trace: int = RUNS_PER_TRACE) -> Iterator[Run]:
     """So many runs, in whole traces but for the last."""
     source = random.Random(seed)
-    for first in range(0, count, RUNS_PER_TRACE):
-        yield from _trace(source, min(RUNS_PER_TRACE, count - first), first // RUNS_PER_TRACE)
+    for first in range(0, count, per_trace):
+        yield from _trace(source, min(per_trace, count - first), first // per_trace)
 
 
 def encode(items: Sequence[Item], shape: Shape) -> Body:
