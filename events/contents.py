@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.schema import SHARD, contents
+from events.schema import SHARD, content_holders, contents
 
 
 async def read_content(connection: AsyncConnection, content_hash: bytes, *, shard: int = SHARD) -> bytes | None:
@@ -11,3 +11,9 @@ async def read_content(connection: AsyncConnection, content_hash: bytes, *, shar
     query = select(contents.c.body).where(contents.c.shard == shard, contents.c.hash == content_hash)
     body = (await connection.execute(query)).scalar_one_or_none()
     return None if body is None else bytes(body)
+
+
+async def holds_contents(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> bool:
+    """Whether any event of a stream has a part of it in the content store."""
+    held = select(content_holders.c.hash).where(content_holders.c.shard == shard, content_holders.c.stream == stream)
+    return (await connection.execute(held.limit(1))).first() is not None

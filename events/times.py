@@ -3,6 +3,7 @@
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US_PER_DAY = 86_400_000_000
@@ -47,7 +48,14 @@ def format_time(us: int) -> str:
 
     Raises OverflowError when us is not between EARLIEST_US and LATEST_US.
     """
-    return (_EPOCH + timedelta(microseconds=us)).isoformat()[:-6] + "Z"
+    second, fraction = divmod(us, _US_PER_SECOND)
+    return f"{_format_second(second)}.{fraction:06d}Z" if fraction else f"{_format_second(second)}Z"
+
+
+# A trace of many runs has few seconds.
+@lru_cache(maxsize=4096)
+def _format_second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat()[:-6]
 
 
 def _from_text(text: str) -> int | None:

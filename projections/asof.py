@@ -28,7 +28,7 @@ from projections.record import Record
 from projections.reverts import effective, shown_version
 from projections.runs import RunState
 from projections.status import StatusRule
-from projections.traces import NamedRun
+from projections.traces import NamedRun, Outline, outline
 from projections.words import DEFAULT_PROJECT, DEFAULT_PROJECT_ID, project_names_in
 
 _IDS_PER_QUERY: Final = 500
@@ -49,7 +49,7 @@ class WholeTrace:
     """A trace and its runs, with the one that it is named after even when that says it is elsewhere."""
 
     id: bytes
-    runs: Sequence[RunState]
+    runs: Sequence[Outline]
 
 
 async def run_at(
@@ -91,7 +91,7 @@ async def trace_at(
     await past.load(candidates)
     past.settle(candidates)
     then = [state for id_ in candidates if (state := past.states[id_]) is not None]
-    members = [state for state in then if trace_id in (state.trace_id, state.id)]
+    members = [outline(state) for state in then if trace_id in (state.trace_id, state.id)]
     return WholeTrace(trace_id, members) if members else None
 
 

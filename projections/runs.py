@@ -391,6 +391,11 @@ def gives_project_name(state: RunState) -> bool:
     return bool(state.ranks >> _PROJECT_NAMED & 1)
 
 
+def tells_dotted_order(state: RunState) -> bool:
+    """Whether an event named the run's place in its trace by a dotted order."""
+    return state.ranks >> _DOTTED_ORDER & 0b11 > 0
+
+
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 _SELECTED: Final = ", ".join(f"r.{name}" for name in COLUMNS)

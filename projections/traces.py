@@ -1,9 +1,11 @@
 """The list of traces: root runs, newest first, filtered and in pages; and the runs of one trace."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     FromClause,
@@ -26,6 +28,7 @@ from projections.runs import RunState, runs
 _IS_ROOT: Final[ColumnElement[bool]] = literal_column("runs.is_root = 1")
 # Of so many runs at most a search takes all and sorts them; among more, the newest that match are soon met.
 _SORTED_MAX: Final = 5000
+_SLICE_ROWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,21 @@ class Place(NamedTuple):
 
     start: int
     id: bytes
+
+
+class Outline(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a tree shows of a run: some columns of `runs`, by their names."""
+
+    id: bytes
+    start_time: int
+    end_time: int | None
+    status: str
+    run_type: str
+    name: str
+    error: str | None
+    total_tokens: int | None
+    total_cost: int | None
+    parent_run_id: bytes | None
 
 
 async def find_roots(
@@ -152,9 +170,9 @@ async def find_trace_of(connection: AsyncConnection, run_id: bytes, *, shard: in
     return None if trace is None else bytes(trace)
 
 
-async def runs_of_trace(connection: AsyncConnection, trace_id: bytes, *, shard: int = SHARD) -> list[RunState]:
+async def runs_of_trace(connection: AsyncConnection, trace_id: bytes, *, shard: int = SHARD) -> list[Outline]:
     """Every run of a trace, and the run that it is named after even when that says it is elsewhere."""
-    told = select(*runs.c).where(
+    told = select(*_OUTLINED).where(
         runs.c.shard == shard, runs.c.is_placeholder == 0, is_there(runs.c.project_id, shard=shard)
     )
     # With one OR in place of the union, SQLite goes through the whole table.
@@ -162,7 +180,11 @@ async def runs_of_trace(connection: AsyncConnection, trace_id: bytes, *, shard: 
         told.where(runs.c.trace_id == trace_id),
         told.where(runs.c.id == trace_id, runs.c.trace_id != trace_id),
     )
-    return [_state(row) for row in await connection.execute(query)]
+    found: list[Outline] = []
+    for rows in (await connection.execute(query)).partitions(_SLICE_ROWS):
+        found += [Outline(*row) for row in rows]
+        await asyncio.sleep(0)  # A trace may have tens of thousands of runs.
+    return found
 
 
 async def ancestors(connection: AsyncConnection, run: RunState, *, shard: int = SHARD) -> Sequence[RunState]:
@@ -183,6 +205,7 @@ async def ancestors(connection: AsyncConnection, run: RunState, *, shard: int = 
     return above
 
 
+_OUTLINED: Final = tuple(runs.c[name] for name in Outline.__struct_fields__)
 _NAMED: Final = (*runs.c, projects.c.name.label("project_name"))
 _OWN_PROJECT: Final = (projects.c.shard == runs.c.shard) & (projects.c.id == runs.c.project_id)
 
@@ -190,6 +213,11 @@ _OWN_PROJECT: Final = (projects.c.shard == runs.c.shard) & (projects.c.id == run
 def _is_one_of(column: Any, values: Sequence[bytes]) -> ColumnElement[bool]:
     """Equality for one value, so that an index gives the rows in the order of what follows the column."""
     return column == values[0] if len(values) == 1 else column.in_(values)  # type: ignore[no-any-return]
+
+
+def outline(run: RunState) -> Outline:
+    """The same of a run that was folded and not read."""
+    return Outline(*(getattr(run, name) for name in Outline.__struct_fields__))
 
 
 def _named(row: Any) -> NamedRun:

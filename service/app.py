@@ -111,7 +111,7 @@ Every path below `/api/v1` is found without that prefix as well, and below `/api
 Every answer carries `X-Request-ID`; every error is `{"detail": …, "request_id": …}`.
 """
 _GOODBYE_S = 1.0
-_EXPOSED_HEADERS = ("X-Request-ID", "Retry-After")
+_EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "ETag")
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -3,22 +3,23 @@
 import asyncio
 import re
 import time
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+import msgspec
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events import log
 from events.times import parse_time
-from projections import asof, projects, stats, traces, trees
+from projections import asof, projects, stats, traces
 from projections.asof import WholeTrace
-from projections.runs import RunState
 from projections.status import Status, status_filter
-from projections.traces import Filters, NamedRun, Place
-from projections.trees import Edge
-from service import rendering
+from projections.traces import Filters, NamedRun, Outline, Place
+from projections.trees import Edge, Tree, build, subtree, walk
+from service import etags, rendering
 from service.addresses import AddressesPart
 from service.asof import MomentPart
 from service.auth import authorise
@@ -26,7 +27,7 @@ from service.cursors import cursor_of_place, place_of
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
 from service.runs import path_id, then
-from service.wire.errors import error_responses
+from service.wire.errors import NOT_MODIFIED, error_responses
 from service.wire.runs import RootRunsResponse, RunHierarchyResponse, StatsSummaryResponse
 
 router = APIRouter(
@@ -38,8 +39,8 @@ router = APIRouter(
 
 PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 RECENT_PROJECTS_MAX: Final = 10
-# A larger tree would hold up every other request for tens of milliseconds.
-_IN_LOOP_RUNS_MAX: Final = 1000
+# Rendering more takes longer than others should have to wait.
+_IN_LOOP_RUNS_MAX: Final = 200
 _ZONE_AFTER_SPACE: Final = re.compile(r" (\d\d:?\d\d)$")
 
 
@@ -66,6 +67,7 @@ def _status(value: Any) -> Any:
     return status
 
 
+T = TypeVar("T")
 Text = Annotated[str | None, BeforeValidator(_absent_if_empty)]
 StatusWord = Annotated[Status | None, BeforeValidator(_status)]
 Time = Annotated[int | None, BeforeValidator(_time)]
@@ -127,8 +129,12 @@ async def read_roots(
     return Response(body, media_type="application/json")
 
 
-@router.get("/runs/{trace_id}/hierarchy", response_model=RunHierarchyResponse, responses=error_responses(404))
-async def read_hierarchy(trace_id: str, engine: EnginePart, settings: SettingsPart, moment: MomentPart) -> Response:
+@router.get(
+    "/runs/{trace_id}/hierarchy", response_model=RunHierarchyResponse, responses=NOT_MODIFIED | error_responses(404)
+)
+async def read_hierarchy(
+    trace_id: str, request: Request, engine: EnginePart, settings: SettingsPart, moment: MomentPart
+) -> Response:
     """A trace as a tree, now or as of an earlier moment. Asked with the id of a run in it: the tree from there down."""
     id_ = path_id("trace", trace_id)
     async with engine.connect() as connection:
@@ -139,15 +145,23 @@ async def read_hierarchy(trace_id: str, engine: EnginePart, settings: SettingsPa
             found = await asof.trace_at(connection, id_, position, rule=settings.status_rule)
     if found is None:
         raise HTTPException(404, f"There is no trace {trace_id}{then(position)}.")
-    if len(found.runs) <= _IN_LOOP_RUNS_MAX:
-        return Response(_hierarchy(found, id_), media_type="application/json")
-    return Response(await asyncio.to_thread(_hierarchy, found, id_), media_type="application/json")
+    tree = await _with_trace(found, lambda: _tree(found, id_))
+    tag = await _with_trace(found, lambda: _tag_of(tree, settings.app_version))
+    if etags.is_held(tag, request.headers):
+        return etags.unchanged(tag)
+    body = await _with_trace(found, lambda: rendering.hierarchy(tree))
+    return Response(body, media_type="application/json", headers=etags.headers_of(tag))
 
 
-def _hierarchy(found: WholeTrace, id_: bytes) -> bytes:
-    tree = trees.build([_edge(run) for run in found.runs], found.id)
-    below = tree if id_ == found.id else trees.subtree(tree, id_)
-    return rendering.hierarchy(below or tree)
+async def _with_trace(found: WholeTrace, work: Callable[[], T]) -> T:
+    """Do what takes time in proportion to a trace, out of the way of others when it is large."""
+    return work() if len(found.runs) <= _IN_LOOP_RUNS_MAX else await asyncio.to_thread(work)
+
+
+def _tree(found: WholeTrace, id_: bytes) -> Tree[Outline]:
+    tree = build([_edge(run) for run in found.runs], found.id)
+    below = tree if id_ == found.id else subtree(tree, id_)
+    return below or tree
 
 
 async def _read_trace_now(connection: AsyncConnection, trace_or_run_id: bytes) -> WholeTrace | None:
@@ -155,13 +169,17 @@ async def _read_trace_now(connection: AsyncConnection, trace_or_run_id: bytes) -
     return None if trace_id is None else WholeTrace(trace_id, await traces.runs_of_trace(connection, trace_id))
 
 
-@router.get("/stats/summary", response_model=StatsSummaryResponse)
-async def read_summary(engine: EnginePart) -> Response:
-    """Exact counts of runs and traces."""
+@router.get("/stats/summary", response_model=StatsSummaryResponse, responses=NOT_MODIFIED)
+async def read_summary(request: Request, engine: EnginePart, settings: SettingsPart) -> Response:
+    """Exact counts of runs and traces. The time of the answer alone does not make it another one."""
     now = time.time_ns() // 1000
     async with engine.connect() as connection:
         summary = await stats.summary(connection, now=now, projects_max=RECENT_PROJECTS_MAX)
-    return Response(rendering.summary(summary, now=now), media_type="application/json")
+    tag = etags.etag(settings.app_version, summary)
+    if etags.is_held(tag, request.headers):
+        return etags.unchanged(tag)
+    body = rendering.summary(summary, now=now)
+    return Response(body, media_type="application/json", headers=etags.headers_of(tag))
 
 
 def _positions(page: list[NamedRun]) -> list[int]:
@@ -170,5 +188,14 @@ def _positions(page: list[NamedRun]) -> list[int]:
     return list(dict.fromkeys(position for position in wanted if position is not None))
 
 
-def _edge(run: RunState) -> Edge[RunState]:
+def _tag_of(tree: Tree[Outline], app_version: str) -> str:
+    """Of what the tree shows: every node in its place. A parent is seen by the place, and not always as it was said."""
+    nodes = [
+        (level, node.cycle, node.id if node.edge is None else msgspec.structs.astuple(node.edge.payload)[:-1])
+        for node, level in walk(tree)
+    ]
+    return etags.etag(app_version, nodes)
+
+
+def _edge(run: Outline) -> Edge[Outline]:
     return Edge(run.id, run.parent_run_id, run.start_time, run)

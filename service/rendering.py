@@ -15,7 +15,7 @@ from projections.attachments import Attachment
 from projections.record import Record
 from projections.runs import RunState
 from projections.stats import Summary
-from projections.traces import NamedRun
+from projections.traces import NamedRun, Outline
 from projections.trees import Node, Tree, render
 from service.addresses import Addresses
 from service.values import (
@@ -179,7 +179,7 @@ def run(
     return body_of({**shown, **more})
 
 
-def hierarchy(tree: Tree[RunState]) -> bytes:
+def hierarchy(tree: Tree[Outline]) -> bytes:
     """A trace as a tree, written without recursion: a trace may be 10,000 levels deep."""
     head = {
         "root_run_id": format_id(tree.root.id),
@@ -189,7 +189,7 @@ def hierarchy(tree: Tree[RunState]) -> bytes:
     return body_of(head)[:-1] + b',"hierarchy":' + render(tree, _node) + b"}"
 
 
-def _node(node: Node[RunState]) -> bytes:
+def _node(node: Node[Outline]) -> bytes:
     if node.edge is None:
         facts = dict.fromkeys(("start_time", "end_time", "duration_ms", "error", "total_tokens", "total_cost"))
         shown = {"id": format_id(node.id), "name": "", "run_type": "", "status": "running", **facts}
@@ -224,7 +224,7 @@ def summary(summary: Summary, *, now: int) -> bytes:
     )
 
 
-def _facts(run: RunState) -> dict[str, Any]:
+def _facts(run: RunState | Outline) -> dict[str, Any]:
     return {
         "id": format_id(run.id),
         "name": run.name,

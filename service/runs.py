@@ -1,5 +1,6 @@
 """Reading one run."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -7,16 +8,19 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from events.contents import holds_contents
 from events.ids import parse_id
 from events.kinds import run_stream
 from events.log import read_stream
 from projections import asof, attachments, details, record, traces
 from projections.asof import WholeRun
 from projections.details import Details, Part
+from projections.record import Record
 from projections.reverts import effective
 from projections.rollup import AMOUNTS
-from service import rendering
-from service.addresses import SitePart
+from projections.runs import as_row, tells_dotted_order
+from service import etags, rendering
+from service.addresses import Site, SitePart
 from service.asof import MomentOfRunPart
 from service.auth import authorise
 from service.keys import Scope
@@ -24,7 +28,7 @@ from service.parts import EnginePart, SettingsPart
 from service.rendering import StatusWords
 from service.requests import is_langsmith_sdk
 from service.run_fields import V1, document, parts_of
-from service.wire.errors import error_responses
+from service.wire.errors import NOT_MODIFIED, error_responses
 from service.wire.runs import RunResponse
 
 router = APIRouter(
@@ -36,6 +40,9 @@ _MORE: Final = ("parent_run_ids", "app_path", "feedback_stats")
 # What LangSmith's SDKs look for: old ones find the runs below a run by these ids.
 _MORE_FOR_SDKS: Final = (*AMOUNTS, "child_run_ids")
 _OTHERS: Final = Part.FEEDBACK | Part.TOTALS | Part.BELOW
+# Told by the run itself and those above it; the rest by others.
+_OF_ITS_PLACE: Final = frozenset({"parent_run_ids"})
+_VARY: Final = "User-Agent"
 
 
 def path_id(noun: str, text: str) -> bytes:
@@ -58,7 +65,7 @@ def status_words(request: Request, asked: StatusWords | None) -> StatusWords:
     return "langsmith" if is_langsmith_sdk(request.headers) else "documented"
 
 
-@router.get("/runs/{run_id}", response_model=RunResponse, responses=error_responses(404))
+@router.get("/runs/{run_id}", response_model=RunResponse, responses=NOT_MODIFIED | error_responses(404))
 async def read_run(
     run_id: str,
     request: Request,
@@ -76,37 +83,63 @@ async def read_run(
 ) -> Response:
     """A run with every field that was ever said of it: now, or as of an earlier moment."""
     id_ = path_id("run", run_id)
+    words = status_words(request, asked)
     async with engine.connect() as connection:
         position = await moment.find(connection, id_)
         if position is None:
-            found = await _read_now(connection, id_)
+            found = await _find_now(connection, id_)
         else:
             found = await asof.run_at(connection, id_, position, rule=settings.status_rule)
         if found is None:
             raise HTTPException(404, f"There is no run {run_id}{then(position)}.")
-        words = status_words(request, asked)
         fields = _MORE + (_MORE_FOR_SDKS if words == "langsmith" else ())
         # What others tell is not known as it was then.
         others = parts_of(V1, fields) & _OTHERS if position is None else Part.ROW
-        run = await _detailed(connection, found, others)
+        (told,) = await details.read(connection, [found.named.run], others, bytes_max=0)
+        expiring = await _expiring(connection, id_, site)
+        tag = etags.etag(settings.app_version, words, *_parts(found), _told_by_others(told, fields, site), expiring)
+        if etags.is_held(tag, request.headers):
+            return etags.unchanged(tag, Vary=_VARY)
+        if position is None:
+            found = await _read_record(connection, found)
+    run = replace(told, record=found.record, attachments=found.attachments, above=found.above)
     more = document(V1, fields, run, site)
     body = rendering.run(
         found.named, found.record, found.attachments, found.above, site.addresses, words=words, more=more
     )
-    return Response(body, media_type="application/json", headers={"Vary": "User-Agent"})
+    return Response(body, media_type="application/json", headers=etags.headers_of(tag, Vary=_VARY))
 
 
-async def _detailed(connection: AsyncConnection, found: WholeRun, others: Part) -> Details:
-    """The run with what is told of it by others: those below it, and whoever gave feedback."""
-    (told,) = await details.read(connection, [found.named.run], others, bytes_max=0)
-    return replace(told, record=found.record, attachments=found.attachments, above=found.above)
-
-
-async def _read_now(connection: AsyncConnection, run_id: bytes) -> WholeRun | None:
+async def _find_now(connection: AsyncConnection, run_id: bytes) -> WholeRun | None:
+    """What the read models tell of a run; its record is empty yet."""
     named = await traces.get_run(connection, run_id)
     if named is None:
         return None
-    told = record.fold(effective(await read_stream(connection, run_stream(run_id))))
     attached = (await attachments.of_runs(connection, [run_id])).get(run_id, [])
-    above = await traces.ancestors(connection, named.run) if asof.needs_above(told) else []
-    return WholeRun(named, told, attached, above)
+    above = [] if tells_dotted_order(named.run) else await traces.ancestors(connection, named.run)
+    return WholeRun(named, Record(), attached, above)
+
+
+async def _read_record(connection: AsyncConnection, found: WholeRun) -> WholeRun:
+    """The run with its record: of the events that its row is made of, though others may have come since."""
+    run = found.named.run
+    told = record.fold(effective(await read_stream(connection, run_stream(run.id), upto_version=run.version)))
+    is_place_moved = asof.needs_above(told) and tells_dotted_order(run)  # Its dotted order was too large for the log.
+    above = await traces.ancestors(connection, run) if is_place_moved else found.above
+    return replace(found, record=told, above=above)
+
+
+def _parts(found: WholeRun) -> tuple[object, ...]:
+    """What the answer is made of. The record follows from the row's version: no event of a run ever changes."""
+    above = [(run.id, run.start_time, run.parent_run_id) for run in found.above]
+    return as_row(found.named.run), found.named.project_name, found.attachments, above
+
+
+async def _expiring(connection: AsyncConnection, run_id: bytes, site: Site) -> tuple[str, int] | None:
+    """What the addresses in the answer depend on; None when it holds none."""
+    return (site.addresses.origin, etags.period()) if await holds_contents(connection, run_stream(run_id)) else None
+
+
+def _told_by_others(told: Details, fields: Iterable[str], site: Site) -> bytes:
+    """What feedback and the runs below say, as it is shown."""
+    return rendering.body_of(document(V1, [name for name in fields if name not in _OF_ITS_PLACE], told, site))

@@ -65,6 +65,12 @@ _INVALID: Final[dict[str, Any]] = {
 }
 
 
+NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {
+    304: {"description": "It is as it was when it had the ETag that `If-None-Match` names. Without a body."}
+}
+"""The `responses=` of an operation that gives its answers an ETag."""
+
+
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of an operation that may answer with these error statuses."""
     return {status: _INVALID if status == 422 else _error_response(status) for status in statuses}

@@ -26,7 +26,7 @@ from projections.reverting import revert_run
 from projections.runs import RunState
 from projections.runs import runs as runs_table
 from projections.status import StatusRule
-from projections.traces import runs_of_trace
+from projections.traces import Outline, runs_of_trace
 from service.items import PATCH, POST, Item, run_items
 from tests.databases import Databases
 
@@ -100,7 +100,7 @@ class Store:
         rows = await self.query(runs_table.select())
         return {state.id: state for state in map(RunState.from_row, rows)}
 
-    async def trace(self, trace_id: bytes) -> list[RunState]:
+    async def trace(self, trace_id: bytes) -> list[Outline]:
         """The runs of a trace."""
         async with self.engine.connect() as connection:
             return await runs_of_trace(connection, trace_id)

@@ -21,8 +21,8 @@ from events.receipts import Origin
 from projections import asof, attachments, projector, record, traces, trees
 from projections.asof import WholeRun, WholeTrace
 from projections.reverts import effective
-from projections.runs import RunState
 from projections.status import StatusRule
+from projections.traces import Outline
 from projections.trees import Edge
 from service import rendering
 from service.addresses import Addresses
@@ -212,7 +212,7 @@ def shown_trace(id_: bytes, found: WholeTrace | None) -> Any:
     return orjson.loads(rendering.hierarchy(trees.subtree(tree, id_) or tree))
 
 
-def edge(run: RunState) -> Edge[RunState]:
+def edge(run: Outline) -> Edge[Outline]:
     return Edge(run.id, run.parent_run_id, run.start_time, run)
 
 

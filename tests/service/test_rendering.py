@@ -9,7 +9,7 @@ from events.codec import Offloaded
 from projections.attachments import Attachment
 from projections.record import Record
 from projections.runs import RunState, begin
-from projections.traces import NamedRun
+from projections.traces import NamedRun, outline
 from projections.trees import Edge, build
 from service import rendering
 from service.addresses import Addresses
@@ -110,7 +110,7 @@ def test_of_what_was_moved_only_what_clients_can_take_stands_in_its_place() -> N
 
 def test_a_tree_of_ten_thousand_levels_is_written_without_recursion() -> None:
     runs = [state(id=level.to_bytes(16)) for level in range(10_000)]
-    edges = [Edge(run.id, runs[level - 1].id if level else None, 0, run) for level, run in enumerate(runs)]
+    edges = [Edge(run.id, runs[level - 1].id if level else None, 0, outline(run)) for level, run in enumerate(runs)]
     text = rendering.hierarchy(build(edges, runs[0].id))
     assert text.count(b'"children":[') == 10_000
     assert text.endswith(b'"children":[' + b"]}" * 10_000 + b"}")
@@ -118,5 +118,5 @@ def test_a_tree_of_ten_thousand_levels_is_written_without_recursion() -> None:
 
 def test_a_missing_root_is_marked() -> None:
     run = state(id=b"b" * 16, parent_run_id=b"a" * 16)
-    shown = orjson.loads(rendering.hierarchy(build([Edge(run.id, run.parent_run_id, 0, run)], b"a" * 16)))
+    shown = orjson.loads(rendering.hierarchy(build([Edge(run.id, run.parent_run_id, 0, outline(run))], b"a" * 16)))
     assert (shown["hierarchy"]["is_missing"], shown["hierarchy"]["status"], shown["total_runs"]) == (True, "running", 1)

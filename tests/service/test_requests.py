@@ -92,7 +92,7 @@ async def test_every_answer_carries_the_id(app: FastAPI, path: str, status: int)
     response = await get(app, path, x_request_id="mine", origin="http://page")
     assert (response.status_code, response.headers["x-request-id"]) == (status, "mine")
     assert response.headers["access-control-allow-origin"] == "http://page"
-    assert response.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+    assert response.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After, ETag"
 
 
 async def test_a_request_is_logged_in_one_line(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
