@@ -162,6 +162,27 @@ async def test_a_tag_changes_exactly_when_the_answer_does(database_url: str, see
         assert unchanged > 0
 
 
+async def test_what_is_told_of_others_changes_the_tag_of_a_run_that_shows_it(store: Store) -> None:
+    parent, child = a_run(), a_run(session_id=_UNNAMED)
+    child["parent_run_id"] = parent["id"]
+    await store.post(child)
+    path = f"/runs/{child['id']}"
+    tags = [await tag_of(store, path)]
+    await store.post(a_run(session_name=_NAME))
+    assert (await store.run(child["id"]))["project_name"] == _NAME
+    tags.append(await tag_of(store, path))
+    await store.post(parent)
+    tags.append(await tag_of(store, path))
+    await store.patch({"id": parent["id"], "start_time": "2024-01-15T09:00:00Z"})
+    tags.append(await tag_of(store, path))
+    await store.send_parts((f"attachment.{child['id']}.note", b"hello", "text/plain"))
+    tags.append(await tag_of(store, path))
+    await store.send_parts((f"attachment.{child['id']}.note", b"good bye", "text/plain"))
+    tags.append(await tag_of(store, path))
+    assert len(set(tags)) == len(tags)
+    assert (await store.run(child["id"]))["version"] == 1
+
+
 class _Watched:
     """Every answer of a few runs, as it was last: what stands for its content, and its tag."""
 
