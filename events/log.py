@@ -29,6 +29,8 @@ from events.turns import portions
 from events.upcasters import UPCASTERS, Upcasters, schema_version, upcast
 
 _READ_ROWS: Final = 500
+# Unpacking more takes longer than others should have to wait.
+_IN_LOOP_BYTES_MAX: Final = 256 * 1024
 _REASON_CHARS_MAX: Final = 1000
 _OFFLOADED_BIT: Final = int(Codec.OFFLOADED)  # Members of an enumeration take a microsecond to compare.
 
@@ -529,7 +531,13 @@ async def read_at(
     sums = itertools.accumulate(sizes.get(position, 0) for position in positions)
     within = [position for position, size in zip(positions, sums, strict=True) if size <= bytes_max]
     read = select(*_READ_COLUMNS).where(events_table.c.shard == shard, events_table.c.position.in_(within))
-    return {row.position: _recorded(row, upcasters) for row in await connection.execute(read)}
+    rows = (await connection.execute(read)).all()
+
+    def unpacked() -> dict[int, RecordedEvent]:
+        return {row.position: _recorded(row, upcasters) for row in rows}
+
+    is_little = sum(sizes[position] for position in sizes.keys() & within) <= _IN_LOOP_BYTES_MAX
+    return unpacked() if is_little else await asyncio.to_thread(unpacked)
 
 
 async def read_all(

@@ -274,6 +274,13 @@ async def count_roots(
     return int((await connection.execute(query)).scalar_one())
 
 
+async def deleted_projects(connection: AsyncConnection, *, shard: int = SHARD) -> list[bytes]:
+    """The projects that there are still runs of, though they are not to be seen, without looking at runs."""
+    query = select(stats.c.project_id).distinct()
+    gone = query.where(_in_totals(shard), ~is_there(stats.c.project_id, shard=shard))
+    return [bytes(id_) for id_ in (await connection.execute(gone)).scalars()]
+
+
 async def summary(connection: AsyncConnection, *, now: int, projects_max: int, shard: int = SHARD) -> Summary:
     """The numbers of the dashboard, exact as of one moment. `now` in microseconds ends the last 24 hours."""
     cells = (

@@ -87,15 +87,25 @@ async def find_roots(
     """
     roots = await _roots(connection, filters, shard)
     beyond = [] if after is None else [tuple_(roots.c.start_time, roots.c.id) < tuple_(*after)]
-    query = (
-        select(*roots.c, projects.c.name.label("project_name"))
-        .join(projects, (projects.c.shard == roots.c.shard) & (projects.c.id == roots.c.project_id))
+    if filters.project_ids is None and (gone := await stats.deleted_projects(connection, shard=shard)):
+        beyond.append(roots.c.project_id.not_in(gone))
+    # Whole rows are only read of those that are on the page: those before it are passed in the index alone.
+    page = (
+        select(roots.c.id)
         .where(*_conditions(roots, filters, shard), *beyond)
         .order_by(roots.c.start_time.desc(), roots.c.id.desc())
         .limit(limit)
         .offset(offset)
+        .subquery("page")
     )
-    return [_named(row) for row in await connection.execute(query)]
+    query = (
+        select(*_NAMED)
+        .select_from(page)
+        .join(runs, (runs.c.shard == shard) & (runs.c.id == page.c.id))
+        .join(projects, _OWN_PROJECT)
+    )
+    found = [_named(row) for row in await connection.execute(query)]
+    return sorted(found, key=lambda named: (named.run.start_time, named.run.id), reverse=True)
 
 
 async def count_roots(connection: AsyncConnection, filters: Filters, *, shard: int = SHARD) -> int:
@@ -126,7 +136,7 @@ async def _roots(connection: AsyncConnection, filters: Filters, shard: int) -> F
     """
     if filters.search is None or await _count_named(connection, filters.search, filters, shard) > _SORTED_MAX:
         return runs
-    named = select(*runs.c).where(runs.c.shard == shard, _IS_ROOT, _bears_name(filters.search, filters, shard))
+    named = select(*_FILTERED).where(runs.c.shard == shard, _IS_ROOT, _bears_name(filters.search, filters, shard))
     return named.cte("named").prefix_with("MATERIALIZED")
 
 
@@ -206,6 +216,7 @@ async def ancestors(connection: AsyncConnection, run: RunState, *, shard: int = 
 
 
 _OUTLINED: Final = tuple(runs.c[name] for name in Outline.__struct_fields__)
+_FILTERED: Final = (runs.c.shard, runs.c.id, runs.c.project_id, runs.c.status, runs.c.start_time)
 _NAMED: Final = (*runs.c, projects.c.name.label("project_name"))
 _OWN_PROJECT: Final = (projects.c.shard == runs.c.shard) & (projects.c.id == runs.c.project_id)
 

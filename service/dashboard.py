@@ -40,7 +40,8 @@ router = APIRouter(
 PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 RECENT_PROJECTS_MAX: Final = 10
 # Rendering more takes longer than others should have to wait.
-_IN_LOOP_RUNS_MAX: Final = 200
+IN_LOOP_RUNS_MAX: Final = 200
+IN_LOOP_BYTES_MAX: Final = 256 * 1024
 _ZONE_AFTER_SPACE: Final = re.compile(r" (\d\d:?\d\d)$")
 
 
@@ -125,7 +126,12 @@ async def read_roots(
         events = {} if preview else await log.read_at(connection, _positions(page), bytes_max=PAGE_BYTES_MAX)
     last = page[-1].run if len(found) > limit else None
     next_ = None if last is None else cursor_of_place(Place(last.start_time, last.id))
-    body = rendering.root_runs(page, events, addresses, total=total, limit=limit, offset=offset, next_=next_)
+
+    def render() -> bytes:
+        return rendering.root_runs(page, events, addresses, total=total, limit=limit, offset=offset, next_=next_)
+
+    is_little = sum(len(event.payload) for event in events.values()) <= IN_LOOP_BYTES_MAX
+    body = render() if is_little else await asyncio.to_thread(render)
     return Response(body, media_type="application/json")
 
 
@@ -155,7 +161,7 @@ async def read_hierarchy(
 
 async def _with_trace(found: WholeTrace, work: Callable[[], T]) -> T:
     """Do what takes time in proportion to a trace, out of the way of others when it is large."""
-    return work() if len(found.runs) <= _IN_LOOP_RUNS_MAX else await asyncio.to_thread(work)
+    return work() if len(found.runs) <= IN_LOOP_RUNS_MAX else await asyncio.to_thread(work)
 
 
 def _tree(found: WholeTrace, id_: bytes) -> Tree[Outline]:

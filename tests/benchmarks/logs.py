@@ -21,8 +21,16 @@ _NOW_US: Final = 1_767_225_600_000_000
 
 async def fill(url: str, count: int) -> None:
     """Append so many events, a POST and a PATCH of each run."""
+    await _fill(url, islice(_events(count // 2 + 1), count))
+
+
+async def fill_with(url: str, documents: Iterable[Document]) -> None:
+    """Append a POST of each of these documents."""
+    await _fill(url, (_sealed(RunPosted, document) for document in documents))
+
+
+async def _fill(url: str, events: Iterator[NewEvent]) -> None:
     writer = open_writer(url, is_durable=False)
-    events = islice(_events(count // 2 + 1), count)
     try:
         while commit := list(islice(events, _EVENTS_A_COMMIT)):
             submissions = [Submission(_origin(part), part) for part in _parts(commit)]

@@ -45,7 +45,7 @@ def measure(url: str, shares: Sequence[Sequence[Body]]) -> Stall:
     """Send what each client has to, while one more asks `/health/live` all the time. For a process of its own."""
     answers: list[float] = []
     ended = threading.Event()
-    prober = threading.Thread(target=_probe, args=(url, ended, answers))
+    prober = threading.Thread(target=probe, args=(url, ended, answers))
     prober.start()
     try:
         while (
@@ -66,7 +66,7 @@ def measure(url: str, shares: Sequence[Sequence[Body]]) -> Stall:
     return Stall(sent, seconds, max(answers), usual)
 
 
-def _probe(url: str, ended: threading.Event, answers: list[float]) -> None:
+def probe(url: str, ended: threading.Event, answers: list[float]) -> None:
     client = Client(url)
     while not ended.wait(_PROBE_PAUSE_S):
         began = time.perf_counter()

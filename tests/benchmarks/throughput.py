@@ -65,9 +65,9 @@ class Measured:
             "runs/s": runs / self.sent.seconds,
             "server CPU ms/run": 1000 * self.server_cpu_seconds / runs,
             "database CPU ms/run": 1000 * self.database_cpu_seconds / runs,
-            "p50 ms": 1000 * _percentile(self.sent.answers, 50),
-            "p95 ms": 1000 * _percentile(self.sent.answers, 95),
-            "p99 ms": 1000 * _percentile(self.sent.answers, 99),
+            "p50 ms": 1000 * percentile(self.sent.answers, 50),
+            "p95 ms": 1000 * percentile(self.sent.answers, 95),
+            "p99 ms": 1000 * percentile(self.sent.answers, 99),
             "peak RSS MB": self.memory_bytes / 1e6,
             "stored bytes/run": self.stored_bytes / runs,
             "stored of JSON": self.stored_bytes / self.floor.json_bytes,
@@ -174,6 +174,6 @@ async def _database_size(url: str) -> int:
     return size
 
 
-def _percentile(ordered: Sequence[float], percent: int) -> float:
+def percentile(ordered: Sequence[float], percent: int) -> float:
     """The smallest value that so many per cent of all do not exceed."""
     return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]

@@ -98,6 +98,11 @@ def make_runs(count: int, *, seed: int, per_trace: int = RUNS_PER_TRACE) -> Iter
         yield from _trace(source, min(per_trace, count - first), first // per_trace)
 
 
+def make_trace(size: int, *, seed: int) -> Iterator[Run]:
+    """One trace of so many runs, all of them below its root."""
+    yield from _trace(random.Random(seed), size, seed)
+
+
 def encode(items: Sequence[Item], shape: Shape) -> Body:
     """The request that brings these items."""
     if shape == "batch":
