@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import msgspec
+
 P = TypeVar("P")
 
 
-@dataclass(frozen=True, slots=True)
-class Edge(Generic[P]):
+class Edge(msgspec.Struct, Generic[P], frozen=True, gc=False):
     """A run of a trace, the parent that it names, its start (µs), and what the caller wants to find again."""
 
     id: bytes
