@@ -410,3 +410,12 @@ async def test_feedback_and_attachments_alone_are_no_runs(store: Store) -> None:
     )
     assert (await stats(store))["total_runs"] == 0
     assert (await store.roots())["total"] == 0
+
+
+async def test_traces_of_a_deleted_project_take_no_place_on_a_page(store: Store) -> None:
+    gone, kept = a_run(session_name="gone", start_time="2024-01-16T00:00:00Z"), a_run(session_name="kept")
+    await store.post(gone, kept)
+    project_id = (await store.run(gone["id"]))["session_id"]
+    assert (await store.client.delete(f"/sessions/{project_id}")).is_success
+    page = await store.roots(limit=1)
+    assert ([run["id"] for run in page["runs"]], page["total"], page["has_more"]) == ([kept["id"]], 1, False)

@@ -3,7 +3,7 @@
 import random
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import orjson
@@ -226,8 +226,11 @@ def _content(answer: httpx.Response) -> Any:
 class _Writes:
     """Random writes to five runs, which may move below each other and between projects."""
 
-    KINDS = ("post", "patch", "feedback", "attachment", "revert", "erase", "name", "rebuild", "elsewhere", "again")
-    _OFTEN = (6, 8, 2, 2, 2, 1, 1, 1, 2, 2)
+    _OFTEN: Final = {
+        **{"post": 6, "patch": 8, "feedback": 2, "attachment": 2, "revert": 2, "erase": 1},
+        **{"name": 1, "rename": 2, "rebuild": 1, "elsewhere": 2, "again": 2},
+    }
+    KINDS: Final = tuple(_OFTEN)
 
     def __init__(self, store: Store, source: random.Random, database_url: str) -> None:
         self.ids = [new_id() for _ in range(5)]
@@ -240,7 +243,11 @@ class _Writes:
         self._waiting = source.sample(self.KINDS, len(self.KINDS))
 
     async def one(self) -> None:
-        kinds = self._source.choices(self.KINDS, self._OFTEN) if len(self.done) % 2 or not self._waiting else None
+        kinds = (
+            self._source.choices(self.KINDS, tuple(self._OFTEN.values()))
+            if len(self.done) % 2 or not self._waiting
+            else None
+        )
         kind = kinds[0] if kinds else self._waiting.pop()
         await getattr(self, f"_{kind}")(self._source.choice(self.ids))
         self.done.append(kind)
@@ -262,15 +269,20 @@ class _Writes:
         }
         return {name: given[name] for name in self._source.sample(sorted(given), 3)}
 
+    async def _send(self, **body: Any) -> None:
+        """Send a batch; of what was erased with a trace, nothing is taken any more."""
+        answer = await self._store.client.post("/runs/batch", json=body)
+        assert answer.status_code in (200, 207, 422), answer.text
+
     async def _post(self, id_: str) -> None:
         self._last = {**a_run(id=id_), **self._fields()}
-        await self._store.post(self._last)
+        await self._send(post=[self._last])
 
     async def _patch(self, id_: str) -> None:
-        await self._store.patch({"id": id_, **self._fields()})
+        await self._send(patch=[{"id": id_, **self._fields()}])
 
     async def _again(self, _: str) -> None:
-        await self._store.client.post("/runs/batch", json={"post": [self._last]})  # It may have been erased since.
+        await self._send(post=[self._last])
 
     async def _elsewhere(self, _: str) -> None:
         await self._store.post(an_ended_run(session_name="another"))
@@ -296,6 +308,12 @@ class _Writes:
     async def _name(self, _: str) -> None:
         """Name the project that others name by its id alone: those in it show its name from now on."""
         await self._store.post(a_run(session_name=_NAME))
+
+    async def _rename(self, _: str) -> None:
+        projects = (await self._store.client.get("/sessions")).json()
+        project = self._source.choice(projects)
+        answer = await self._store.client.patch(f"/sessions/{project['id']}", json={"name": new_id()})
+        assert answer.status_code == 200, answer.text
 
     async def _rebuild(self, _: str) -> None:
         result = await rebuild(self._url, rule="documented", processes=1)
