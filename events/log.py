@@ -5,6 +5,7 @@ why positions are gapless and in commit order: a sequence would hand out a numbe
 one with a higher number, and a reader that had passed the higher one would never see the lower.
 """
 
+import asyncio
 import itertools
 import os
 from collections import Counter
