@@ -25,7 +25,7 @@ from events.kinds import (
 )
 from events.log import Head, NewEvent, RecordedEvent, Submission, seal
 from events.receipts import Origin
-from projections import projector, shadow
+from projections import fulltext, projector, shadow
 from projections.status import StatusRule
 from projections.words import read_id, read_text
 
@@ -61,6 +61,7 @@ async def erase_trace(
     event = seal("TraceErased", whole, erasure_payload(streams, reason), TraceErased(trace_id, tuple(streams), reason))
     appended = await log.append(writer, head, [Submission(origin, [event])], now=now)
     await projector.apply(writer, appended.events, rule=rule, shard=head.shard)
+    await fulltext.forget(writer, streams, shard=head.shard)
     await erase_streams(writer, streams, shard=head.shard)
     await refuse_from_now_on(writer, [*streams, whole], shard=head.shard)
     await shadow.forget(

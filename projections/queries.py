@@ -9,10 +9,23 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, literal_column, select, true, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnClause
 
+from events import log
 from events.schema import SHARD
 from projections import subjects
 from projections.filters.compiling import Bounds, NoTextIndex, TextIndex, compiled
@@ -24,6 +37,8 @@ _SLICE_ROWS: Final = 100
 _SLICE_ROWS_MAX: Final = 800
 # A page that has found something by then ends, so that what is rare is told while more is looked for.
 _PATIENCE_S: Final = 5.0
+_WINDOW_ROWS: Final = 2_000
+_WINDOW_ROWS_MAX: Final = 16_000
 _SCOPES_MAX: Final = 32
 NO_INDEX: Final[TextIndex] = NoTextIndex()
 
@@ -110,8 +125,17 @@ async def walk(
     shard: int = SHARD,
 ) -> AsyncIterator[Slice]:
     """All runs that the query asks for, in slices; a slice is one look into the table."""
-    looking = _Looking(query, index, shard)
+    async for window in _windows(connection, query, after, index, shard):
+        async for slice_ in _walk(connection, query, window, rows, index, shard):
+            yield slice_
+
+
+async def _walk(
+    connection: AsyncConnection, query: RunQuery, window: "_Window", rows: int, index: TextIndex, shard: int
+) -> AsyncIterator[Slice]:
+    looking = _Looking(query, window, index, shard)
     rows = rows if looking.is_exact else max(rows, _SLICE_ROWS)
+    after = window.after
     while True:
         states = [RunState.from_row(row) for row in await connection.execute(looking.statement(after, rows))]
         if not states:
@@ -134,16 +158,18 @@ def _place(run: RunState) -> Place:
 class _Looking:
     """How the table is looked through for a query."""
 
-    def __init__(self, query: RunQuery, index: TextIndex, shard: int) -> None:
+    def __init__(self, query: RunQuery, window: "_Window", index: TextIndex, shard: int) -> None:
         self._query = query
-        self._run = runs.alias("run")
-        own = compiled(query.condition, self._run, index)
+        self._run = _few_or_all(window.index.few(query.condition) if query.ids is None else None, shard)
+        own = compiled(query.condition, self._run, window.index)
         of_trace = _of_root(query.trace_condition, self._run, index)
         of_tree = _of_any(query.tree_condition, self._run, index)
         self.is_exact = query.ids is not None or (own.is_exact and of_trace.is_exact and of_tree.is_exact)
         self._conditions = [*_fixed(query, self._run, shard)]
         if query.ids is None:
             self._conditions += [own.may, of_trace.may, of_tree.may]
+        if window.upto is not None:
+            self._conditions.append(_is_upto(self._run, window.upto, is_ascending=query.is_ascending))
 
     def statement(self, after: Place | None, rows: int) -> Select[Any]:
         """The next rows after a place."""
@@ -155,6 +181,11 @@ class _Looking:
         parts = [self._ordered(scope, run, after, rows).subquery() for scope in scopes]
         every = union_all(*(select(part) for part in parts)).subquery()
         return self._sorted(select(*every.c), every).limit(rows)
+
+    def place(self, after: Place | None, nth: int) -> Select[Any]:
+        """The start and id of the nth row after a place."""
+        rows = self.statement(after, nth).subquery()
+        return self._sorted(select(rows.c.start_time, rows.c.id), rows).limit(1).offset(nth - 1)
 
     def _scopes(self) -> list[ColumnElement[bool]]:
         """The projects to look through, or one expression that stands for all that are meant."""
@@ -169,13 +200,32 @@ class _Looking:
     def _ordered(self, query: Select[Any], run: FromClause, after: Place | None, rows: int) -> Select[Any]:
         query = query.where(*self._conditions)
         if after is not None:
-            here, there = tuple_(run.c.start_time, run.c.id), tuple_(*after)
-            query = query.where(here > there if self._query.is_ascending else here < there)
+            query = query.where(_is_after(run, after, is_ascending=self._query.is_ascending))
         return self._sorted(query, run).limit(rows)
 
     def _sorted(self, query: Select[Any], run: FromClause) -> Select[Any]:
         columns = (run.c.start_time, run.c.id)
         return query.order_by(*(column if self._query.is_ascending else column.desc() for column in columns))
+
+
+def _few_or_all(ids: Sequence[bytes] | None, shard: int) -> FromClause:
+    """The table of runs, or first of all those few of it that can be meant.
+
+    Databases do not know how few these are. They would go through all runs by start.
+    """
+    if ids is None:
+        return runs.alias("run")
+    return select(*runs.c).where(runs.c.shard == shard, runs.c.id.in_(ids)).cte("run").prefix_with("MATERIALIZED")
+
+
+def _is_after(run: FromClause, place: Place, *, is_ascending: bool) -> ColumnElement[bool]:
+    here, there = tuple_(run.c.start_time, run.c.id), tuple_(*place)
+    return here > there if is_ascending else here < there
+
+
+def _is_upto(run: FromClause, place: Place, *, is_ascending: bool) -> ColumnElement[bool]:
+    here, there = tuple_(run.c.start_time, run.c.id), tuple_(*place)
+    return here <= there if is_ascending else here >= there
 
 
 def _fixed(query: RunQuery, run: FromClause, shard: int) -> Iterator[ColumnElement[bool]]:
@@ -232,6 +282,67 @@ def _exists(other: FromClause, place: ColumnElement[bool], bounds: Bounds, run: 
     there = and_(other.c.shard == run.c.shard, place, other.c.is_placeholder == 0)
     may = exists().where(there, bounds.may).correlate(run)
     return Bounds(may, may if bounds.is_exact else exists().where(there, bounds.must).correlate(run))
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A part of the order of a query: after a place, up to another, both None at the ends; and an index for it."""
+
+    after: Place | None
+    upto: Place | None
+    index: TextIndex
+
+
+async def _windows(
+    connection: AsyncConnection, query: RunQuery, after: Place | None, index: TextIndex, shard: int
+) -> AsyncIterator[_Window]:
+    """The order of a query in windows, each with the index of the events of its runs; one alone if none is needed.
+
+    Runs that follow one another were recorded at about the same time. So what many runs hold is looked up among the
+    events of a few thousand of them, and not in the whole log for the sake of one page.
+    """
+    if not index.is_windowed or query.ids is not None:
+        yield _Window(after, None, index)
+        return
+    rows = _WINDOW_ROWS
+    while True:
+        looking = _Looking(query, _Window(after, None, NO_INDEX), NO_INDEX, shard)
+        upto = await _nth_place(connection, looking, after, rows)
+        times = await _recorded(connection, query, after, upto, shard)
+        if times is not None:
+            first = await log.last_position(connection, recorded_by=times[0] - 1, shard=shard) + 1
+            last = await log.last_position(connection, recorded_by=times[1], shard=shard)
+            yield _Window(after, upto, index.within((first, last)))
+        if upto is None:
+            return
+        after, rows = upto, min(2 * rows, _WINDOW_ROWS_MAX)
+
+
+async def _nth_place(connection: AsyncConnection, looking: "_Looking", after: Place | None, rows: int) -> Place | None:
+    """The place of the run that is so many after a place; None when there are not so many."""
+    row = (await connection.execute(looking.place(after, rows))).one_or_none()
+    return None if row is None else Place(row.start_time, bytes(row.id))
+
+
+async def _recorded(
+    connection: AsyncConnection, query: RunQuery, after: Place | None, upto: Place | None, shard: int
+) -> tuple[int, int] | None:
+    """When (µs) the first and the last event of the runs of a window were recorded; None when there are none."""
+    run = runs.alias("run")
+    wanted = select(func.min(run.c.first_recorded_at), func.max(run.c.last_recorded_at)).where(
+        *_fixed(query, run, shard)
+    )
+    if query.project_ids is not None:
+        wanted = wanted.where(run.c.project_id.in_(query.project_ids))
+    if after is not None:
+        wanted = wanted.where(_is_after(run, after, is_ascending=query.is_ascending))
+    if upto is not None:
+        wanted = wanted.where(_is_upto(run, upto, is_ascending=query.is_ascending))
+    first, last = (await connection.execute(wanted)).one()
+    return None if first is None else (first, last)
 
 
 # --- what SQL could not decide ----------------------------------------------------------------------------------------

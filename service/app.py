@@ -49,6 +49,7 @@ from service import (
 from service.connections import RECEIVE_TIMEOUT
 from service.errors import UnexpectedErrors, answer_errors
 from service.health import has_own_folds
+from service.indexing import Indexing
 from service.intake import Intake
 from service.items import project_created
 from service.joining import join_added
@@ -178,6 +179,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
             app.state.rebuild_jobs = RebuildJobs(settings)
             if await has_own_folds(settings, engine):
                 await _create_default_project(engine, writer)
+            app.state.indexing = Indexing(settings.database_url, is_on=settings.full_text)
             metered = sampling(app.state.metrics, app.state.intake, engine)
             async with join_added(settings.database_url), probing(writer), metered:
 
@@ -185,7 +187,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
                     watch.stop()
                     writer.stop_soon()
 
-                with on_stop_signal(stop), app.state.rebuild_jobs:
+                with on_stop_signal(stop), app.state.rebuild_jobs, app.state.indexing:
                     yield {RECEIVE_TIMEOUT: settings.receive_timeout}
     finally:
         with suppress(TimeoutError):  # A server that answers nothing does not say goodbye either.

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events.reading import read_end
 from projections.projector import fold_version, folded_by
+from service.indexing import IndexingPart
 from service.intake import Intake, IntakePart
 from service.parts import EnginePart, SettingsPart, StartedAtPart, now
 from service.schema_version import require_newest
@@ -26,7 +27,12 @@ _DATABASE_PATIENCE_S: Final = 2.0
 
 @router.get("", responses={503: {"model": HealthBody, "description": "Something it depends on is unhealthy."}})
 async def health(
-    settings: SettingsPart, engine: EnginePart, intake: IntakePart, started_at: StartedAtPart, response: Response
+    settings: SettingsPart,
+    engine: EnginePart,
+    intake: IntakePart,
+    started_at: StartedAtPart,
+    indexing: IndexingPart,
+    response: Response,
 ) -> HealthBody:
     """How the service is, and what it depends on. 503 when something is unhealthy."""
     ingest = _ingest(intake)
@@ -42,6 +48,7 @@ async def health(
         database_status=database,
         dependencies={"database": database},
         ingest=ingest,
+        full_text=indexing.state,
     )
 
 

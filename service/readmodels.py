@@ -1,6 +1,7 @@
 """The read models: how they are, and making them anew from the log."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.ids import format_id
 from events.reading import read_end
 from events.schema import SHARD
-from projections import digests, projector, rebuilds
+from projections import digests, fulltext, projector, rebuilds
 from projections.dialect import ddl_of
 from projections.projector import PROJECTIONS, checkpoints, fold_version, folded_by
 from projections.rebuilds import Order, Rebuild
@@ -67,7 +68,7 @@ async def read_projections(
                     digest=await digests.digest(connection, name) if name in PROJECTIONS and digest else None,
                     last_rebuild=_shown(last[name]) if name in last else None,
                 )
-                for name in (*PROJECTIONS, *(added.name for added in projector.ADDED))
+                for name in (*PROJECTIONS, *(added.name for added in projector.ADDED), *_indexes(reached))
             ],
         )
 
@@ -116,6 +117,11 @@ async def cancel_rebuild(job: int, engine: EnginePart, settings: SettingsPart) -
         await rebuilds.read(connection, job)
     await rebuild_jobs.cancel(settings.database_url, job)
     return await read_rebuild(job, engine)
+
+
+def _indexes(reached: Mapping[str, int]) -> tuple[str, ...]:
+    """The index of words, if there is one."""
+    return (fulltext.NAME,) if fulltext.NAME in reached else ()
 
 
 async def _reached(connection: AsyncConnection) -> dict[str, int]:

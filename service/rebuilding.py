@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from events.ids import parse_id
+from projections import fulltext
 from projections.projector import PROJECTIONS
 from projections.rebuild import Progress, Result, rebuild
 from projections.rebuilds import Order, Step
@@ -44,8 +45,9 @@ class Different(click.ClickException):
 @setting("status_rule")
 @click.option(
     "--projection",
-    type=click.Choice(PROJECTIONS),
-    help="One read model. names, projects, runs and stats are made together: asked for one, all four are.",
+    type=click.Choice((*PROJECTIONS, fulltext.NAME)),
+    help="One read model. names, projects, runs and stats are made together: asked for one, all four are. "
+    "full_text, the index of words, is made anew only when it is asked for.",
 )
 @click.option("--trace", "trace", metavar="ID", help="Put the rows of one trace right, and nothing else.")
 @click.option("--dry-run", is_flag=True, help="Only compare.")
@@ -64,6 +66,11 @@ def rebuild_command(
         raise click.UsageError("--trace puts a trace right in all read models: leave --projection out.")
     if dry_run and replace:
         raise click.UsageError("--dry-run replaces nothing: leave --replace out.")
+    if projection == fulltext.NAME:
+        if dry_run or replace:
+            raise click.UsageError("full_text is made anew and not compared: leave --dry-run and --replace out.")
+        click.echo(with_database(settings, _renewed(settings)))
+        return
     order = Order(
         projections=PROJECTIONS if projection is None else (projection,),
         trace_id=None if trace is None else _trace_id(trace),
@@ -91,6 +98,20 @@ async def _rebuilt(settings: Settings, order: Order, processes: int | None, disp
     finally:
         await engine.dispose()
     return await rebuild(settings.database_url, order, rule=settings.status_rule, processes=processes, progress=display)
+
+
+async def _renewed(settings: Settings) -> str:
+    """Make the index of words anew, and say how that went."""
+    engine = open_engine(settings)
+    began = time.monotonic()
+    try:
+        await schema_version.require_newest(engine)
+        position = await fulltext.renew(settings.database_url, engine)
+    finally:
+        await engine.dispose()
+    if position is None:
+        raise click.ClickException("This database cannot index words: PostgreSQL needs the extension pg_trgm.")
+    return f"Made anew: the index of words, up to position {position}, in {time.monotonic() - began:.1f} s."
 
 
 class _Display:

@@ -17,6 +17,7 @@ from projections.queries import RunQuery
 from projections.summing import Conversation, Sums
 from service.addresses import SitePart
 from service.auth import authorise
+from service.indexing import IndexingPart
 from service.keys import Scope
 from service.parts import EnginePart
 from service.rendering import body_of
@@ -80,7 +81,7 @@ def _together(conditions: Iterator[Condition]) -> Condition:
 
 
 @router.post("/query", response_model=RunsPage)
-async def query_runs(asked: RunsQuery, engine: EnginePart, site: SitePart) -> Response:
+async def query_runs(asked: RunsQuery, engine: EnginePart, site: SitePart, indexing: IndexingPart) -> Response:
     """Runs, a page at a time, the newest start first: neither skipped nor told twice while others come in."""
     is_ascending = asked.order == "asc"
     query = _run_query(asked, is_ascending=is_ascending)
@@ -88,7 +89,8 @@ async def query_runs(asked: RunsQuery, engine: EnginePart, site: SitePart) -> Re
     selected = dict.fromkeys((*V1_ALWAYS, *(name for name in asked.select or V1_ALL if name in V1)))
     limit = min(asked.limit or PAGE_RUNS_MAX, PAGE_RUNS_MAX)
     async with engine.connect() as connection:
-        page = await queries.find(connection, query, limit=limit, after=after)
+        index = await indexing.index_for(connection, query)
+        page = await queries.find(connection, query, limit=limit, after=after, index=index)
         parts = parts_of(V1, selected)
         told = await details.read(connection, page.runs, parts, bytes_max=PAGE_BYTES_MAX)
     following = page.after(len(told))
@@ -103,15 +105,16 @@ async def query_runs(asked: RunsQuery, engine: EnginePart, site: SitePart) -> Re
 
 
 @router.post("/stats")
-async def sum_up_runs(asked: StatsQuery, engine: EnginePart) -> RunStats:
+async def sum_up_runs(asked: StatsQuery, engine: EnginePart, indexing: IndexingPart) -> RunStats:
     """Counts, sums and percentiles of the runs that are asked for."""
+    query = _run_query(asked)
     async with engine.connect() as connection:
-        sums = await summing.sum_up(connection, _run_query(asked))
+        sums = await summing.sum_up(connection, query, index=await indexing.index_for(connection, query))
     return _stats(sums)
 
 
 @router.post("/group")
-async def group_runs(asked: GroupsQuery, engine: EnginePart) -> RunGroups:
+async def group_runs(asked: GroupsQuery, engine: EnginePart, indexing: IndexingPart) -> RunGroups:
     """The conversations of a project, those with the newest trace first."""
     query = RunQuery(
         project_ids=[asked.session_id],
@@ -120,7 +123,10 @@ async def group_runs(asked: GroupsQuery, engine: EnginePart) -> RunGroups:
         condition=condition("filter", asked.filter),
     )
     async with engine.connect() as connection:
-        found, total = await summing.conversations(connection, query, limit=asked.limit, offset=asked.offset)
+        index = await indexing.index_for(connection, query)
+        found, total = await summing.conversations(
+            connection, query, limit=asked.limit, offset=asked.offset, index=index
+        )
     return RunGroups.model_validate({"groups": [_group(one) for one in found], "total": total})
 
 

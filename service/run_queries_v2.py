@@ -12,6 +12,7 @@ from projections.details import Details, Part
 from projections.queries import RunQuery
 from service.addresses import SitePart
 from service.auth import authorise
+from service.indexing import IndexingPart
 from service.keys import Scope
 from service.parts import EnginePart
 from service.rendering import body_of
@@ -70,7 +71,7 @@ def _run_query(asked: RunsQueryV2) -> RunQuery:
 
 
 @router.post("/query", response_model=RunsPageV2)
-async def query_runs_v2(asked: RunsQueryV2, engine: EnginePart, site: SitePart) -> Response:
+async def query_runs_v2(asked: RunsQueryV2, engine: EnginePart, site: SitePart, indexing: IndexingPart) -> Response:
     """Runs, a page at a time, the newest start first, with the fields that are selected."""
     query = _run_query(asked)
     after = None if asked.cursor is None else place_at(asked.cursor, is_ascending=False)
@@ -79,7 +80,8 @@ async def query_runs_v2(asked: RunsQueryV2, engine: EnginePart, site: SitePart) 
     if not asked.include_subtree_usage:
         parts &= ~Part.TOTALS
     async with engine.connect() as connection:
-        page = await queries.find(connection, query, limit=asked.page_size, after=after)
+        index = await indexing.index_for(connection, query)
+        page = await queries.find(connection, query, limit=asked.page_size, after=after, index=index)
         told = await details.read(connection, page.runs, parts, bytes_max=PAGE_BYTES_MAX)
     following = page.after(len(told))
     cursor = None if following is None else run_cursor(following, is_ascending=False)

@@ -195,6 +195,8 @@ class Settings(BaseSettings):
         description="A run is completed: `documented`, with end time and outputs; `ended`, with end time.",
     )
 
+    full_text: bool = Field(True, description="Whether the words of runs are indexed, so that searches are fast.")
+
     log_level: LogLevel = Field("INFO", description="The least severity that is logged.")
     log_format: LogFormat = Field("json", description="One JSON object a line, or readable text.")
 

@@ -12,6 +12,7 @@ from projections.details import Details, Part
 from projections.queries import RunQuery
 from service.addresses import Site, SitePart
 from service.auth import authorise
+from service.indexing import IndexingPart
 from service.keys import Scope
 from service.parts import EnginePart
 from service.projects import MOMENT_SCHEMA, Moment
@@ -37,7 +38,7 @@ _AGGREGATES: Final = ("first_token_time", "total_tokens", "total_cost")
 
 
 @router.post("/query", response_model=TracePage)
-async def query_traces(asked: TracesQuery, engine: EnginePart, site: SitePart) -> Response:
+async def query_traces(asked: TracesQuery, engine: EnginePart, site: SitePart, indexing: IndexingPart) -> Response:
     """The traces of a project, a page at a time, the newest start first; of the last day by default."""
     since = asked.min_start_time
     ids = None if asked.trace_ids is None else [path_id("trace", text) for text in asked.trace_ids]
@@ -56,7 +57,8 @@ async def query_traces(asked: TracesQuery, engine: EnginePart, site: SitePart) -
     summed = [name for name in selected if name in _AGGREGATES]
     parts = parts_of(V2, own) | (Part.TOTALS if summed else Part.ROW)
     async with engine.connect() as connection:
-        page = await queries.find(connection, wanted, limit=asked.page_size, after=after)
+        index = await indexing.index_for(connection, wanted)
+        page = await queries.find(connection, wanted, limit=asked.page_size, after=after, index=index)
         told = await details.read(connection, page.runs, parts, bytes_max=PAGE_BYTES_MAX)
         first_tokens = await rollup.first_tokens_of(connection, [run.state.id for run in told]) if summed else {}
     following = page.after(len(told))

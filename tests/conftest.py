@@ -12,8 +12,10 @@ import pytest
 
 from service.settings import Settings
 from tests.databases import Databases, PostgresqlServer, SqliteFiles, postgresql_url
+from tests.trigrams import trigrams_url
 
 DATABASES = ("sqlite", "postgresql")
+TRIGRAMS = "postgresql with pg_trgm"
 # What an SDK, its exporters or PostgreSQL's clients would read.
 FOREIGN_PREFIXES = ("LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "OTEL_", "PG")
 
@@ -56,6 +58,15 @@ def database_url(database: str, databases: Callable[[str], Databases]) -> Iterat
 
 
 @pytest.fixture
+def indexable_url(database: str, databases: Callable[[str], Databases]) -> Iterator[str]:
+    """The URL of a migrated database that only this test uses, and in which words can be indexed."""
+    system = TRIGRAMS if database == "postgresql" else database
+    url = databases(system).migrated()
+    yield url
+    databases(system).drop(url)
+
+
+@pytest.fixture
 def empty_database_url(database: str, databases: Callable[[str], Databases]) -> Iterator[str]:
     """The URL of a database without tables that only this test uses; the test runs once for each system."""
     url = databases(database).empty()
@@ -65,7 +76,7 @@ def empty_database_url(database: str, databases: Callable[[str], Databases]) -> 
 
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Databases]]:
-    """Gives the maker of databases of "sqlite" or "postgresql". A server starts when it is first needed."""
+    """Gives the maker of databases of "sqlite", "postgresql" or TRIGRAMS. A server starts when it is first needed."""
     with ExitStack() as stack:
 
         @cache
@@ -73,6 +84,8 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
             made: Databases
             if system == "sqlite":
                 made = SqliteFiles(tmp_path_factory.mktemp("sqlite"))
+            elif system == TRIGRAMS:
+                made = PostgresqlServer(stack.enter_context(trigrams_url()))
             else:
                 made = PostgresqlServer(stack.enter_context(postgresql_url()))
             stack.callback(made.close)

@@ -77,6 +77,16 @@ class TextIndex(Protocol):
     def may_hold(self, search: Search, run: FromClause) -> ColumnElement[bool]:
         """An expression that is true of every row of `run` of which the search holds."""
 
+    def few(self, condition: Condition) -> Sequence[bytes] | None:
+        """The ids of all runs of which the condition may hold; None when these are many, or it does not know."""
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether it tells more about runs of which all events are within bounds."""
+
+    def within(self, bounds: tuple[int, int]) -> "TextIndex":
+        """The index for runs of which all events are within these positions, the first and the last."""
+
 
 class NoTextIndex:
     """Knows nothing: every run may hold any words."""
@@ -84,6 +94,18 @@ class NoTextIndex:
     def may_hold(self, search: Search, run: FromClause) -> ColumnElement[bool]:
         """True of every run."""
         return true()
+
+    def few(self, condition: Condition) -> None:
+        """It does not know."""
+
+    @property
+    def is_windowed(self) -> bool:
+        """It tells nothing in any case."""
+        return False
+
+    def within(self, bounds: tuple[int, int]) -> TextIndex:
+        """The same."""
+        return self
 
 
 def compiled(condition: Condition, run: FromClause, index: TextIndex) -> Bounds:

@@ -30,7 +30,7 @@ from projections.filters.conditions import (
     SomePair,
     Value,
 )
-from projections.names import folded
+from projections.folding import folded
 from projections.pairs import value_text
 
 Part = str | float | None

@@ -21,6 +21,9 @@ class IngestBody(BaseModel):
     waiting_requests: int = Field(description="Requests that wait for room in memory or to be written.")
 
 
+FullText = Literal["on", "off", "unavailable"]
+
+
 class HealthBody(BaseModel):
     """How the service is."""
 
@@ -42,6 +45,7 @@ class HealthBody(BaseModel):
                         "limit_bytes": 268435456,
                         "waiting_requests": 0,
                     },
+                    "full_text": "on",
                 }
             ]
         }
@@ -57,6 +61,9 @@ class HealthBody(BaseModel):
     )
     dependencies: dict[str, Health] = Field(description="The same for each thing the service depends on.")
     ingest: IngestBody = Field(description="Whether it takes in what clients send, and how much waits.")
+    full_text: FullText = Field(
+        description="Whether words are indexed (FULL_TEXT). Unavailable: the database cannot, and searches are slow."
+    )
 
 
 class ReadinessBody(BaseModel):

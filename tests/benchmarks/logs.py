@@ -1,6 +1,7 @@
 """Logs to measure with, as a busy server would have written them; nothing in them is folded."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -11,7 +12,7 @@ from events.ids import parse_id
 from events.kinds import RunPatched, RunPosted, run_fields, run_stream
 from events.log import NewEvent, Submission, append, lock_head, seal
 from events.receipts import Origin
-from tests.benchmarks.traffic import Document, make_runs
+from tests.benchmarks.traffic import Document, Run, make_runs
 
 _UNFOLDED: Final = "unfolded"
 _EVENTS_A_COMMIT: Final = 1000
@@ -19,9 +20,15 @@ _EVENTS_A_REQUEST: Final = 20
 _NOW_US: Final = 1_767_225_600_000_000
 
 
-async def fill(url: str, count: int) -> None:
-    """Append so many events, a POST and a PATCH of each run."""
-    await _fill(url, islice(_events(count // 2 + 1), count))
+def _as_made(_: int, run: Run) -> Run:
+    return run
+
+
+async def fill(
+    url: str, count: int, *, change: Callable[[int, Run], Run] = _as_made, us_between_commits: int = 0
+) -> None:
+    """Append so many events, a POST and a PATCH of each run, after `change` was made to the runs, counted from 1."""
+    await _fill(url, islice(_events(count // 2 + 1, change), count), us_between_commits)
 
 
 async def fill_with(url: str, documents: Iterable[Document]) -> None:
@@ -29,20 +36,21 @@ async def fill_with(url: str, documents: Iterable[Document]) -> None:
     await _fill(url, (_sealed(RunPosted, document) for document in documents))
 
 
-async def _fill(url: str, events: Iterator[NewEvent]) -> None:
+async def _fill(url: str, events: Iterator[NewEvent], us_between_commits: int = 0) -> None:
     writer = open_writer(url, is_durable=False)
+    now = itertools.count(_NOW_US, us_between_commits)
     try:
         while commit := list(islice(events, _EVENTS_A_COMMIT)):
             submissions = [Submission(_origin(part), part) for part in _parts(commit)]
             async with writer.transaction():
                 head = await lock_head(writer, fold_version=_UNFOLDED)
-                await append(writer, head, submissions, now=_NOW_US)
+                await append(writer, head, submissions, now=next(now))
     finally:
         await writer.close()
 
 
-def _events(runs: int) -> Iterator[NewEvent]:
-    for run in make_runs(runs, seed=1):
+def _events(runs: int, change: Callable[[int, Run], Run]) -> Iterator[NewEvent]:
+    for run in itertools.starmap(change, enumerate(make_runs(runs, seed=1), 1)):
         yield _sealed(RunPosted, run.post)
         yield _sealed(RunPatched, {**run.patch, "id": run.id})
 

@@ -30,7 +30,7 @@ def is_now(text: str) -> bool:
 
 
 async def test_health_tells_what_the_service_depends_on(database_url: str) -> None:
-    async with serving(database_url, environment="production") as (_, client):
+    async with serving(database_url, environment="production", full_text=False) as (_, client):
         response = await client.get("/health")
     body = response.json()
     assert response.status_code == 200
@@ -49,6 +49,7 @@ async def test_health_tells_what_the_service_depends_on(database_url: str) -> No
             "limit_bytes": 256 * 2**20,
             "waiting_requests": 0,
         },
+        "full_text": "off",
     }
 
 
