@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks.reads`: how long reads take, over HTTP, in a store of very many runs."""
 
 import asyncio
+import signal
 import statistics
 import threading
 import time
@@ -45,9 +46,11 @@ class Spent(NamedTuple):
 @click.option("--runs", default=100_000, help="Runs in the store, all in traces of ten but two large ones.")
 @click.option("--asks", default=200, help="How often to ask for each.")
 @click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
+@click.option("--only", default="", help="Ask only for what has this in its name.")
 @click.option("--url", help="A database of one's own instead, which is filled when it is empty, and kept.")
-def main(runs: int, asks: int, database: System, url: str | None) -> None:
+def main(runs: int, asks: int, database: System, only: str, url: str | None) -> None:
     """Fill a store, start a server on it, and ask for what people look at."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that the server is stopped then, too.
     with _database(database, url) as (store, directory):
         asyncio.run(_fill(store, runs))
         server = Server(store, directory)
@@ -58,7 +61,7 @@ def main(runs: int, asks: int, database: System, url: str | None) -> None:
             with Watch([server.pid]) as idle:
                 time.sleep(_REST_S)
             click.echo(f"idle memory {idle.memory_bytes / _BYTES_PER_MB:.0f} MB")
-            for name, path in _paths().items():
+            for name, path in ((name, path) for name, path in _paths().items() if only in name):
                 times = max(asks // _ASKED_LESS, 1) if "25,000" in name else asks
                 with Watch([server.pid]) as used:
                     spent = in_own_process(_ask, server.url, path, times)
