@@ -195,7 +195,7 @@ class Settings(BaseSettings):
         description="A run is completed: `documented`, with end time and outputs; `ended`, with end time.",
     )
 
-    full_text: bool = Field(True, description="Whether the words of runs are indexed, so that searches are fast.")
+    full_text: bool = Field(False, description="Whether words are indexed, so that searches of many runs are fast.")
 
     log_level: LogLevel = Field("INFO", description="The least severity that is logged.")
     log_format: LogFormat = Field("json", description="One JSON object a line, or readable text.")

@@ -133,11 +133,7 @@ class Store:
 
 @asynccontextmanager
 async def open_store(database_url: str, **options: object) -> AsyncIterator[Store]:
-    """The application on a migrated database, with these settings, while the block runs.
-
-    Words are not indexed unless that is asked for: what goes on beside the requests would show in dumps.
-    """
-    options = {"full_text": False, **options}
+    """The application on a migrated database, with these settings, while the block runs."""
     app = _app(**options)
     # Which database it is on is only asked when it starts.
     app.state.settings = load_settings(None, database_url=database_url, **options)

@@ -30,7 +30,7 @@ def is_now(text: str) -> bool:
 
 
 async def test_health_tells_what_the_service_depends_on(database_url: str) -> None:
-    async with serving(database_url, environment="production", full_text=False) as (_, client):
+    async with serving(database_url, environment="production") as (_, client):
         response = await client.get("/health")
     body = response.json()
     assert response.status_code == 200

@@ -54,7 +54,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "receive_timeout": 30,
         "metrics_enabled": True,
         "status_rule": "documented",
-        "full_text": True,
+        "full_text": False,
         "log_level": "INFO",
         "log_format": "json",
     }
