@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events import log
 from events.times import parse_time
-from projections import asof, projects, stats, traces
+from projections import asof, projects, rollup, stats, traces
 from projections.asof import WholeTrace
 from projections.status import Status, status_filter
 from projections.traces import Filters, NamedRun, Outline, Place
@@ -105,6 +105,11 @@ async def read_roots(
         BeforeValidator(lambda v: False if v == "" else v),
         Query(description="Previews instead of whole inputs and outputs."),
     ] = False,
+    trace_totals: Annotated[
+        bool,
+        BeforeValidator(lambda v: False if v == "" else v),
+        Query(description="Also tokens and cost of each whole trace, every call of a model counted once."),
+    ] = False,
 ) -> Response:
     """Traces, the newest start first. Beyond 32 MB of inputs and outputs a page gives previews, marked so.
 
@@ -124,11 +129,14 @@ async def read_roots(
         page = found[:limit]
         total = await traces.count_roots(connection, filters)
         events = {} if preview else await log.read_at(connection, _positions(page), bytes_max=PAGE_BYTES_MAX)
+        totals = await rollup.totals_of(connection, [named.run for named in page]) if trace_totals else None
     last = page[-1].run if len(found) > limit else None
     next_ = None if last is None else cursor_of_place(Place(last.start_time, last.id))
 
     def render() -> bytes:
-        return rendering.root_runs(page, events, addresses, total=total, limit=limit, offset=offset, next_=next_)
+        return rendering.root_runs(
+            page, events, addresses, totals, total=total, limit=limit, offset=offset, next_=next_
+        )
 
     is_little = sum(len(event.payload) for event in events.values()) <= IN_LOOP_BYTES_MAX
     body = render() if is_little else await asyncio.to_thread(render)

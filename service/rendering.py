@@ -13,6 +13,7 @@ from events.log import RecordedEvent
 from events.times import format_time
 from projections.attachments import Attachment
 from projections.record import Record
+from projections.rollup import Totals
 from projections.runs import RunState
 from projections.stats import Summary
 from projections.traces import NamedRun, Outline
@@ -59,6 +60,7 @@ def root_runs(
     page: Sequence[NamedRun],
     events: Mapping[int, RecordedEvent],
     addresses: Addresses,
+    totals: Mapping[bytes, Totals] | None,
     *,
     total: int,
     limit: int,
@@ -67,11 +69,15 @@ def root_runs(
 ) -> bytes:
     """A page of traces. `events` holds those that carry inputs and outputs; where one is missing, previews stand.
 
-    `next_` is the cursor after which the next page begins; None when there is none.
+    `totals` are those of each trace, told when they are given. `next_` is the cursor after which the next page begins;
+    None when there is none.
     """
     return body_of(
         {
-            "runs": [_trace_run(named, events, addresses) for named in page],
+            "runs": [
+                _trace_run(named, events, addresses) | ({} if totals is None else _trace_totals(totals[named.run.id]))
+                for named in page
+            ],
             "total": total,
             "limit": limit,
             "offset": offset,
@@ -101,6 +107,10 @@ def _trace_run(named: NamedRun, events: Mapping[int, RecordedEvent], addresses: 
         "is_root_missing": bool(run.is_placeholder),
         "is_preview": is_preview,
     }
+
+
+def _trace_totals(totals: Totals) -> dict[str, Any]:
+    return {"trace_total_tokens": totals.total_tokens, "trace_total_cost": dollars(totals.total_cost)}
 
 
 def _at(

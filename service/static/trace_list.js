@@ -20,6 +20,7 @@ export function queryOf(filters, now = Date.now()) {
     start_time_gte: span ? new Date(now - span).toISOString() : filters.from,
     start_time_lte: span ? null : filters.to,
     preview: true,
+    trace_totals: true,
   };
 }
 

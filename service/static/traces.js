@@ -146,8 +146,8 @@ function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, is
     </span>
     <span role="gridcell" class="cell-project">${row.project_name}</span>
     <span role="gridcell" class="cell-latency">${took === null ? null : html`<span class="latency-words"><span key=${duration(took)}>${duration(took)}</span></span><${LatencyBar} took=${took} slowest=${slowest} status=${row.status} />`}</span>
-    <span role="gridcell" class="cell-tokens">${short(row.total_tokens)}</span>
-    <span role="gridcell" class="cell-cost">${dollars(row.total_cost)}</span>
+    <span role="gridcell" class="cell-tokens">${short(row.trace_total_tokens)}</span>
+    <span role="gridcell" class="cell-cost">${dollars(row.trace_total_cost)}</span>
     <span role="gridcell" class="cell-started"><time key=${ago(row.start, now)} datetime=${row.start_time} title=${exactTime(row.start)}>${ago(row.start, now)}</time></span>
   </div>`;
 }

@@ -48,6 +48,12 @@ class TraceRun(RunFacts):
     tags: list[str] = Field(description="The run's tags.")
     is_root_missing: bool = Field(description="Whether the root itself never came: this row stands in for it.")
     is_preview: bool = Field(description="Whether inputs and outputs are previews.")
+    trace_total_tokens: int | None = Field(
+        default=None, description="The tokens of all models in the trace; told with `trace_totals=true`."
+    )
+    trace_total_cost: str | None = Field(
+        default=None, description="What all models in the trace cost, in US dollars; told with `trace_totals=true`."
+    )
 
 
 class RootRunsResponse(BaseModel):

@@ -128,6 +128,25 @@ def test_filters_are_remembered_and_a_search_without_a_find_can_be_cleared(shown
     expect(page.get_by_role("grid")).to_be_visible()
 
 
+def test_the_list_tells_the_tokens_and_cost_of_a_whole_trace(empty: Server, open_page: OpenPage) -> None:
+    def child(tokens: int) -> dict[str, object]:
+        usage = {"metadata": {"usage_metadata": {"total_tokens": tokens, "total_cost": tokens / 1000}}}
+        start = datetime.now(UTC).isoformat()
+        id_ = str(uuid.uuid4())
+        return {
+            **{"id": id_, "trace_id": root, "parent_run_id": root, "name": "model", "run_type": "llm"},
+            **{"start_time": start, "end_time": start, "extra": usage},
+        }
+
+    with client_of(empty) as client:
+        root = send_trace(client, "asks twice")
+        demo.batch(client, post=[child(1200), child(300)])
+    page = open_page(empty.url)
+    row = page.locator(f"#trace-{root}")
+    expect(row.locator(".cell-tokens")).to_have_text("1.5k")
+    expect(row.locator(".cell-cost")).to_have_text("$1.50")
+
+
 def test_every_page_of_a_long_list_comes_as_it_is_scrolled(shown: Shown, open_page: OpenPage) -> None:
     page = open_page(shown.url)
     expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))

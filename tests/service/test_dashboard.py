@@ -2,11 +2,15 @@
 
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.times import format_time
+from projections import rollup
+from projections.runs import RunState
 from tests.service.apps import END, START, Store, a_run, an_ended_run, json_part, new_id
 
 HOUR_US = 3_600_000_000
@@ -205,6 +209,49 @@ async def test_a_page_of_previews_gives_texts(listed: Store) -> None:
     for run in page["runs"]:
         assert (run["is_preview"], run["inputs"], run["outputs"]) == (True, "a", "b")
     assert [run["is_preview"] for run in (await listed.roots(status="running", preview="1"))["runs"]] == [False] * 3
+
+
+def usage(tokens: int, cost: float) -> dict[str, Any]:
+    return {"metadata": {"usage_metadata": {"total_tokens": tokens, "total_cost": cost}}}
+
+
+async def test_a_page_tells_what_whole_traces_used_when_asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, step, alone, nothing, root_that_never_came = (new_id() for _ in range(5))
+    models = {"run_type": "llm", "trace_id": root}
+    await store.post(
+        an_ended_run(id=root, start_time=at(4)),
+        an_ended_run(id=step, **models, parent_run_id=root, extra=usage(10, 0.5)),
+        an_ended_run(**models, parent_run_id=step, extra=usage(10, 0.5)),
+        an_ended_run(**models, parent_run_id=root, extra=usage(5, 0.25)),
+        an_ended_run(id=alone, start_time=at(3), run_type="llm", extra=usage(7, 0)),
+        an_ended_run(id=nothing, start_time=at(2)),
+        an_ended_run(
+            trace_id=root_that_never_came,
+            parent_run_id=root_that_never_came,
+            start_time=at(1),
+            run_type="llm",
+            extra=usage(2, 1),
+        ),
+    )
+    asked: list[int] = []
+    totals_of = rollup.totals_of
+
+    async def counted(connection: AsyncConnection, states: Sequence[RunState]) -> dict[bytes, rollup.Totals]:
+        asked.append(len(states))
+        return await totals_of(connection, states)
+
+    monkeypatch.setattr(rollup, "totals_of", counted)
+    page = await store.roots(trace_totals="true")
+    assert [(run["trace_total_tokens"], run["trace_total_cost"]) for run in page["runs"]] == [
+        (15, "0.75"),
+        (7, "0"),
+        (None, None),
+        (2, "1"),
+    ]
+    assert [run["total_tokens"] for run in page["runs"][:3]] == [None, 7, None]
+    assert asked == [4]
+    assert not any("trace_total_tokens" in run for run in (await store.roots(trace_totals=""))["runs"])
+    assert asked == [4]
 
 
 async def test_beyond_32_megabytes_a_page_gives_marked_previews(store: Store) -> None:

@@ -131,7 +131,7 @@ async def test_real_answers_are_what_the_document_says(
             "/sessions",
             f"/sessions/{read['session_id']}",
         ),
-        *("/dashboard/runs/roots", "/dashboard/runs/roots?preview=true", "/dashboard/stats/summary"),
+        *("/dashboard/runs/roots", "/dashboard/runs/roots?preview=true&trace_totals=true", "/dashboard/stats/summary"),
         *("/dashboard/stats/overview", f"/runs/{run['id']}/chain"),
         *(f"/dashboard/runs/{run['id']}/hierarchy", f"/dashboard/runs/{root}/hierarchy"),
         *(f"/feedback/{feedback['id']}", "/feedback"),
