@@ -167,6 +167,11 @@ async def read_hierarchy(
     return Response(body, media_type="application/json", headers=etags.headers_of(tag))
 
 
+async def hierarchy_of(found: WholeTrace) -> bytes:
+    """A trace as the JSON of a tree, made out of the way of others when it is large."""
+    return await _with_trace(found, lambda: rendering.hierarchy(_tree(found, found.id)))
+
+
 async def _with_trace(found: WholeTrace, work: Callable[[], T]) -> T:
     """Do what takes time in proportion to a trace, out of the way of others when it is large."""
     return work() if len(found.runs) <= IN_LOOP_RUNS_MAX else await asyncio.to_thread(work)

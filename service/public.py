@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.ids import parse_id
 from projections import details, feedback, queries, shares, traces
+from projections.asof import WholeTrace
 from projections.details import Details
 from projections.feedback import Wanted
 from projections.queries import RunQuery
 from service.addresses import SitePart
+from service.dashboard import hierarchy_of
 from service.feedback import shown as shown_feedback
 from service.parts import EnginePart
 from service.rendering import body_of
@@ -25,12 +27,14 @@ from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.feedback import FeedbackBody
 from service.wire.run_queries import QueriedRun, RunsPage, RunV2
+from service.wire.runs import RunHierarchyResponse
 from service.wire.shares import PublicRunsQuery, PublicRunsV2, PublicRunsV2Query
 
 router = APIRouter(prefix="/public/{token}", tags=["public"], responses=error_responses(404, 504))
 router_v2 = APIRouter(prefix="/public/{token}", tags=["public (v2)"], responses=error_responses(404, 504))
 
 _TRACE_RUNS_MAX: Final = 1000
+_JSON: Final = "application/json"
 # Who has one token is not to learn others.
 _FIELDS: Final = {name: field for name, field in V1.items() if name != "share_token"}
 
@@ -98,6 +102,14 @@ async def list_runs_of_shared_trace_for_javascript(
     """The same for the JavaScript SDK, whose `listSharedRuns` leaves out the question mark before the query."""
     ids = parse_qs(garbled).get("id")
     return await list_runs_of_shared_trace(shared, engine, site, ids)
+
+
+@router.get("/hierarchy", response_model=RunHierarchyResponse)
+async def read_shared_trace(shared: SharedPart, engine: EnginePart) -> Response:
+    """The trace that is shared, as a tree."""
+    async with engine.connect() as connection:
+        runs = await traces.runs_of_trace(connection, shared.trace_id)
+    return Response(await hierarchy_of(WholeTrace(shared.trace_id, runs)), media_type=_JSON)
 
 
 @router.post("/runs/query", response_model=RunsPage, responses=error_responses(400))
@@ -179,4 +191,4 @@ async def _read(connection: AsyncConnection, shared: Shared, run_id: bytes, fiel
 
 
 def _json(value: Any) -> Response:
-    return Response(body_of(value), media_type="application/json")
+    return Response(body_of(value), media_type=_JSON)

@@ -13,17 +13,23 @@ const PAGES = [
   ["/ui/overview", "Overview"],
   ["/ui/operations", "Operations"],
 ];
+const PAGE_KEYS = [
+  { keys: ["1"], words: "traces", run: () => place.go(homeHref()) },
+  { keys: ["2"], words: "overview", run: () => place.go("/ui/overview") },
+  { keys: ["3"], words: "operations", run: () => place.go("/ui/operations") },
+];
 const THEME_WORDS = { auto: "System theme", light: "Light theme", dark: "Dark theme" };
 
 export function Frame({ children }) {
   const [isHelpOpen, setHelpOpen] = useState(false);
   useStore(remembered);
   useStore(key);
+  useStore(place);
+  // Who was given a link to one trace has no way to the others.
+  const isShared = /\/public\/[^/]+\/r$/.test(place.path);
   useKeys([
     { keys: ["?"], words: "these keys", run: () => setHelpOpen(true) },
-    { keys: ["1"], words: "traces", run: () => place.go(homeHref()) },
-    { keys: ["2"], words: "overview", run: () => place.go("/ui/overview") },
-    { keys: ["3"], words: "operations", run: () => place.go("/ui/operations") },
+    ...(isShared ? [] : PAGE_KEYS),
     { keys: ["t"], words: "another theme", run: nextTheme },
     { keys: ["u"], words: "times in UTC or in your zone", run: switchZone },
   ]);
@@ -31,7 +37,7 @@ export function Frame({ children }) {
     <a class="skip" href="#main">Skip to the page</a>
     <header class="bar">
       <a class="brand" href=${homeHref()}><${Mark} /><span>${applicationName()}</span></a>
-      <nav aria-label="Pages">${PAGES.map(([href, words]) => html`<${PageLink} href=${href} words=${words} />`)}</nav>
+      ${isShared ? html`<span class="shared-note">A shared trace, read-only</span>` : html`<nav aria-label="Pages">${PAGES.map(([href, words]) => html`<${PageLink} href=${href} words=${words} />`)}</nav>`}
       <div class="bar-tools">
         <button type="button" class="quiet" onClick=${switchZone} aria-pressed=${isUtc()} title="Show times in UTC or in your zone (u)">${isUtc() ? "UTC" : "Local"}</button>
         <button type="button" class="quiet" onClick=${nextTheme} aria-label=${`${THEME_WORDS[theme()]}: change`} title=${`${THEME_WORDS[theme()]} (t)`}><${Icon} name=${theme()} /></button>

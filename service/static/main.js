@@ -6,7 +6,7 @@ import { OperationsPage } from "./operations.js";
 import { OverviewPage } from "./overview.js";
 import { place } from "./place.js";
 import { remembered } from "./remembered.js";
-import { TracePage } from "./trace.js";
+import { SharedPage, TracePage } from "./trace.js";
 import { TracesPage } from "./traces.js";
 import { html, render, useStore, useTitle } from "./view.js";
 
@@ -19,6 +19,7 @@ const ROUTES = [
   [new RegExp(`^/ui/runs/(${UUID})$`), (id) => html`<${LinkPage} key=${id} runId=${id} />`],
   [new RegExp(`^/o/[^/]+/projects/p/(${UUID})$`), (id) => html`<${LinkPage} key=${id} projectId=${id} />`],
   [new RegExp(`^/o/[^/]+/projects/p/${UUID}/r/(${UUID})$`), (id) => html`<${LinkPage} key=${id} runId=${id} />`],
+  [new RegExp(`^(?:/api(?:/v1)?)?/public/(${UUID})/r$`), (token) => html`<${SharedPage} key=${token} token=${token} />`],
 ];
 
 function Page() {

@@ -1,6 +1,6 @@
 // The run that is looked at: what went in and came out, and everything else that is known of it.
 
-import { get, local } from "./api.js";
+import { local } from "./api.js";
 import { CopyButton } from "./copying.js";
 import { Problem } from "./frame.js";
 import { History } from "./history.js";
@@ -15,10 +15,14 @@ import { isEmpty, Picture, Value, ValueSection } from "./values.js";
 import { html, useEffect, useState } from "./view.js";
 
 const TABS = { run: "Run", history: "History", raw: "Raw" };
+// What was shared is the trace as it is, not who wrote it.
+const SHARED_TABS = { run: "Run", raw: "Raw" };
 
-export function RunPanel({ runId, step, traceId, news, store }) {
-  const tab = TABS[place.parameters.get("tab")] ? place.parameters.get("tab") : "run";
-  const version = Number(place.parameters.get("version")) || null;
+export function RunPanel({ runId, step, news, store }) {
+  const { isShared } = store.source;
+  const tabs = isShared ? SHARED_TABS : TABS;
+  const tab = tabs[place.parameters.get("tab")] ? place.parameters.get("tab") : "run";
+  const version = isShared ? null : Number(place.parameters.get("version")) || null;
   const [run, error, retry] = useRun(store, step?.isMissing ? null : runId, version, news);
   const name = run?.name || step?.name || "";
   return html`<div class="run">
@@ -26,16 +30,16 @@ export function RunPanel({ runId, step, traceId, news, store }) {
       <div class="run-title"><${TypeIcon} type=${run?.run_type ?? step?.type} isMissing=${step?.isMissing} /><h2>${step?.isMissing ? "A run that never came" : name || "(no name)"}</h2></div>
       <div class="run-tools">
         <${CopyButton} text=${runId} label="Copy the run's id" words="Id" />
-        ${run ? html`<${CopyButton} text=${() => asPython(run)} label="Copy as Python: the lines that read this run and its inputs" words="Python" />` : null}
+        ${run && !isShared ? html`<${CopyButton} text=${() => asPython(run)} label="Copy as Python: the lines that read this run and its inputs" words="Python" />` : null}
       </div>
     </header>
-    <${Tabs} tab=${tab} />
-    <div class="tab" role="tabpanel" id="tabpanel" aria-label=${TABS[tab]} tabindex="0">
-      ${tab === "history" ? html`<${History} runId=${runId} traceId=${traceId} version=${version} news=${news} store=${store} run=${run} />` : null}
+    <${Tabs} tabs=${tabs} tab=${tab} runId=${runId} />
+    <div class="tab" role="tabpanel" id="tabpanel" aria-label=${tabs[tab]} tabindex="0">
+      ${tab === "history" ? html`<${History} runId=${runId} version=${version} news=${news} store=${store} run=${run} />` : null}
       ${step?.isMissing ? html`<p class="note">Other runs name this one as their parent, but nothing was ever received of it itself. It may still come.</p>` : null}
       ${error ? html`<${RunProblem} error=${error} retry=${retry} />` : null}
       ${!run && !error && !step?.isMissing ? html`<p class="loading" role="status">Reading the run…</p>` : null}
-      ${run && tab !== "raw" ? html`<${RunBody} run=${run} />` : null}
+      ${run && tab !== "raw" ? html`<${RunBody} run=${run} source=${store.source} />` : null}
       ${run && tab === "raw" ? html`<${JsonView} value=${run} label="the run" />` : null}
     </div>
   </div>`;
@@ -61,9 +65,9 @@ function RunProblem({ error, retry }) {
   return html`<p class="note">There is no such run${place.parameters.get("version") ? " as of this version" : ""}.</p>`;
 }
 
-function Tabs({ tab }) {
-  const names = Object.keys(TABS);
-  const show = (name) => place.set({ tab: name === "run" ? null : name, version: null, run: place.parameters.get("run") ?? place.path.split("/").at(-1) }, { replace: true });
+function Tabs({ tabs, tab, runId }) {
+  const names = Object.keys(tabs);
+  const show = (name) => place.set({ tab: name === "run" ? null : name, version: null, run: runId }, { replace: true });
   const press = (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by) return;
@@ -72,18 +76,18 @@ function Tabs({ tab }) {
     event.currentTarget.querySelector(`[data-tab=${next}]`).focus();
   };
   return html`<div class="tabs" role="tablist" aria-label="Views of the run" onKeyDown=${press}>${names.map(
-    (name) => html`<button type="button" role="tab" key=${name} data-tab=${name} aria-selected=${name === tab} aria-controls="tabpanel" tabindex=${name === tab ? 0 : -1} onClick=${() => show(name)}>${TABS[name]}</button>`,
+    (name) => html`<button type="button" role="tab" key=${name} data-tab=${name} aria-selected=${name === tab} aria-controls="tabpanel" tabindex=${name === tab ? 0 : -1} onClick=${() => show(name)}>${tabs[name]}</button>`,
   )}</div>`;
 }
 
-function RunBody({ run }) {
+function RunBody({ run, source }) {
   const places = run.offloaded ?? {};
   return html`<${Facts} run=${run} />
     ${run.error || places.error ? html`<${Failure} text=${run.error || places.error.preview} />` : null}
     <${ValueSection} title="Inputs" value=${run.inputs} place=${places.inputs ?? null} />
     <${ValueSection} title="Outputs" value=${run.outputs} place=${places.outputs ?? null} />
     <${Attachments} run=${run} />
-    <${Feedback} runId=${run.id} version=${run.version} />
+    <${Feedback} source=${source} runId=${run.id} version=${run.version} />
     <${OwnEvents} run=${run} />
     <${Metadata} run=${run} />`;
 }
@@ -151,10 +155,10 @@ function Attachments({ run }) {
     })}</ul></section>`;
 }
 
-function Feedback({ runId, version }) {
+function Feedback({ source, runId, version }) {
   const [items, setItems] = useState([]);
   useEffect(() => {
-    get("/feedback", { run: runId, limit: 100 }).then(setItems, () => setItems([]));
+    source.feedback(runId).then(setItems, () => setItems([]));
   }, [runId, version]);
   if (!items.length) return null;
   return html`<section class="section" aria-label="Feedback"><header class="section-head"><h3>Feedback</h3></header>

@@ -8,37 +8,49 @@ import { Minimap } from "./minimap.js";
 import { counted, count, dollars } from "./numbers.js";
 import { place, tracesHref } from "./place.js";
 import { RunPanel } from "./run.js";
+import { ShareButton } from "./sharing.js";
 import { Splitter } from "./splitter.js";
 import { LogStream } from "./stream.js";
 import { Timeline } from "./timeline.js";
 import { ago, duration, exactTime } from "./times.js";
+import { OwnTrace, SharedTrace } from "./trace_sources.js";
 import { TraceStore } from "./trace_store.js";
 import { classes, html, useEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
 
 const MINIMAP_ROWS = 24;
 
 export function TracePage({ id }) {
+  return html`<${TraceView} source=${useMemo(() => new OwnTrace(id), [id])} />`;
+}
+
+/** A trace for whoever has the token of its share: read-only, and without a key. */
+export function SharedPage({ token }) {
+  return html`<${TraceView} source=${useMemo(() => new SharedTrace(token), [token])} />`;
+}
+
+function TraceView({ source }) {
   useStore(place);
-  const store = useStore(useMemo(() => new TraceStore(id), [id]));
+  const store = useStore(useMemo(() => new TraceStore(source), [source]));
   const [news, setNews] = useState(0);
-  const stream = useTraceStream(id, store, () => setNews((n) => n + 1));
+  const stream = useTraceStream(source, store, () => setNews((n) => n + 1));
   const { tree, error } = store;
   const now = useNow(tree?.isRunning && store.asOf === null ? 1000 : 0);
-  const selected = place.parameters.get("run") ?? (isWide() ? id : null);
+  const selected = place.parameters.get("run") ?? (isWide() ? source.firstRunId : null);
   useTitle(tree?.root.name || "Trace");
 
   const choose = (step) => place.set({ run: step.id, tab: keptTab(), version: null }, { replace: place.parameters.has("run") });
-  const close = () => (place.parameters.has("run") && isWide() ? place.go(homeHref()) : place.set({ run: null, tab: null, version: null }));
-  useKeys([{ keys: ["Escape"], words: "back", run: () => (isWide() ? place.go(homeHref()) : close()) }]);
+  const leaves = isWide() && !source.isShared;
+  const close = () => (place.parameters.has("run") && leaves ? place.go(homeHref()) : place.set({ run: null, tab: null, version: null }));
+  useKeys([{ keys: ["Escape"], words: "back", run: () => (leaves ? place.go(homeHref()) : close()) }]);
 
   if (!tree) {
     if (!error) return html`<p class="loading" role="status">Reading the trace…</p>`;
-    return html`<div class="empty"><h1>${error.status === 404 ? "There is no such trace" : "The trace cannot be shown"}</h1><${Problem} error=${error} retry=${() => store.read()} /><p><a href=${homeHref()}>Go to the traces</a></p></div>`;
+    return html`<div class="empty"><h1>${error.status === 404 ? (source.isShared ? "Nothing is shared here" : "There is no such trace") : "The trace cannot be shown"}</h1><${Problem} error=${error} retry=${() => store.read()} />${source.isShared ? null : html`<p><a href=${homeHref()}>Go to the traces</a></p>`}</div>`;
   }
   const step = tree.byId.get(selected) ?? null;
-  const panel = selected ? html`<${RunPanel} key=${selected} runId=${selected} step=${step} traceId=${id} news=${news} store=${store} />` : null;
+  const panel = selected ? html`<${RunPanel} key=${selected} runId=${selected} step=${step} news=${news} store=${store} />` : null;
   return html`<div class="trace">
-    <${TraceHead} id=${id} store=${store} stream=${stream} now=${now} choose=${choose} />
+    <${TraceHead} store=${store} stream=${stream} now=${now} choose=${choose} />
     ${error ? html`<${Problem} error=${error} retry=${() => store.read()} />` : null}
     <div class=${classes("trace-body", panel && "has-panel")}>
       <${TracePart} store=${store} selected=${selected} choose=${choose} now=${now} />
@@ -56,34 +68,37 @@ function keptTab() {
   return place.parameters.get("tab") === "history" ? null : place.parameters.get("tab");
 }
 
-function useTraceStream(id, store, onNews) {
+/** Follows what is said of a trace; null where it is not to be followed. */
+function useTraceStream(source, store, onNews) {
   const [stream, setStream] = useState(null);
   useEffect(() => {
     store.read();
-    const opened = new LogStream({ trace_id: id }, () => {
+    if (source.isShared) return undefined;
+    const opened = new LogStream({ trace_id: source.traceId }, () => {
       store.refresh();
       store.forgetRuns();
       onNews();
     });
     setStream(opened);
     return () => opened.close();
-  }, [id]);
+  }, [source]);
   return stream;
 }
 
-function TraceHead({ id, store, stream, now, choose }) {
-  const { tree } = store;
+function TraceHead({ store, stream, now, choose }) {
+  const { tree, source } = store;
   const { root, origins } = tree;
   const project = useProject(store);
   const took = (root.end ?? (root.isMissing ? tree.to : now)) - (root.start ?? tree.from);
   const status = root.isMissing && origins.length ? "failed" : root.status;
   return html`<header class="trace-head">
     <div class="trace-title">
-      <a class="quiet back" href=${homeHref()} aria-label="Back to the traces"><${Icon} name="chevron" /></a>
+      ${source.isShared ? null : html`<a class="quiet back" href=${homeHref()} aria-label="Back to the traces"><${Icon} name="chevron" /></a>`}
       <${TypeIcon} type=${root.type} isMissing=${root.isMissing} />
       <h1>${root.isMissing ? "A trace whose root never came" : root.name || "(no name)"}</h1>
-      <${CopyButton} text=${id} label="Copy the trace's id" />
+      <${CopyButton} text=${source.traceId} label="Copy the trace's id" />
       <${CopyButton} text=${() => location.href} label="Copy a link to this page" words="Link" />
+      ${source.isShared || root.isMissing ? null : html`<${ShareButton} runId=${root.id} />`}
       <span class="head-end">${stream ? html`<${LiveSwitch} stream=${stream} />` : null}</span>
     </div>
     <dl class="facts">

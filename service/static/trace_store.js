@@ -1,6 +1,5 @@
 // What a trace's page knows: the tree, what of it is shown, and which run is looked at.
 
-import { get } from "./api.js";
 import { Scale } from "./scale.js";
 import { Tree } from "./tree.js";
 import { Store } from "./view.js";
@@ -15,15 +14,15 @@ export class TraceStore extends Store {
   error = null;
   /** The position of the log as of which the tree is shown; null is now. */
   asOf = null;
-  #id;
   #timer = null;
   #lastReadMs = 0;
   #reading = 0;
   #runs = new Map();
 
-  constructor(id) {
+  /** `source` is where the trace is read: see `trace_sources.js`. */
+  constructor(source) {
     super();
-    this.#id = id;
+    this.source = source;
   }
 
   /** Reads the trace, as of a position of the log or now. */
@@ -33,7 +32,7 @@ export class TraceStore extends Store {
     const reading = this.#reading;
     const began = performance.now();
     try {
-      const answer = await get(`/dashboard/runs/${this.#id}/hierarchy`, { as_of_position: asOf });
+      const answer = await this.source.hierarchy(asOf);
       if (reading !== this.#reading) return;
       this.#take(new Tree(answer, Date.now()));
       this.error = null;
@@ -48,7 +47,7 @@ export class TraceStore extends Store {
   run(runId, version = null) {
     const name = `${runId} ${version}`;
     if (!this.#runs.has(name)) {
-      const reading = get(`/runs/${runId}`, { as_of_version: version, status_words: "documented" });
+      const reading = this.source.run(runId, version);
       this.#runs.set(name, reading);
       reading.catch(() => this.#runs.delete(name));
     }

@@ -231,7 +231,7 @@ async def ask_about_what_is_shared_and_judged(ask: Any, run_id: str, project_id:
     await ask("GET", share)
     await ask("POST", f"/api/v2{share}", json={})
     await ask("PUT", f"/runs/{new_id()}/share")
-    for path in ("/run", f"/run/{run_id}", "/runs", "/feedbacks"):
+    for path in ("/run", f"/run/{run_id}", "/runs", "/feedbacks", "/hierarchy"):
         await ask("GET", f"/public/{shared}{path}")
     await ask("GET", f"/public/{new_id()}/run")
     await ask("POST", f"/public/{shared}/runs/query", json={})

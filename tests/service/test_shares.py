@@ -44,6 +44,8 @@ async def test_whoever_has_the_token_reads_that_trace_and_no_other(guarded: Stor
     garbled = f"/public/{token}/runsshare_token={token}&id={child}&id={other}"  # As the JavaScript SDK asks.
     assert [run["id"] for run in (await get(garbled)).json()] == [child]
     assert (await get(f"/public/{new_id()}/runsshare_token={token}")).status_code == 404
+    tree = (await get(f"/public/{token}/hierarchy")).json()
+    assert (tree["total_runs"], tree["hierarchy"]["id"], tree["hierarchy"]["children"][0]["id"]) == (2, root, child)
     v2 = f"/api/v2/public/{token}"
     assert (await get(f"{v2}/run/{child}", params={"selects": ["ID", "IS_ROOT"]})).json() == {
         "id": child,
@@ -54,6 +56,7 @@ async def test_whoever_has_the_token_reads_that_trace_and_no_other(guarded: Stor
     assert (await get(f"{v2}/run/{other}", params={"selects": "ID"})).status_code == 404
     assert (await get(f"/runs/{root}")).status_code == 401
     assert (await get(f"/public/{new_id()}/run")).status_code == (await get("/public/x/run")).status_code == 404
+    assert (await get(f"/public/{new_id()}/hierarchy")).status_code == 404
 
 
 async def test_shared_runs_come_in_pages_to_the_last(store: Store) -> None:
