@@ -36,7 +36,7 @@ export function Frame({ children }) {
   return html`<div class="frame">
     <a class="skip" href="#main">Skip to the page</a>
     <header class="bar">
-      <a class="brand" href=${homeHref()}><${Mark} /><span>${applicationName()}</span></a>
+      <a class="brand" href=${homeHref()} aria-label=${applicationName()}><${Mark} /><span>${applicationName()}</span></a>
       ${isShared ? html`<span class="shared-note">A shared trace, read-only</span>` : html`<nav aria-label="Pages">${PAGES.map(([href, words]) => html`<${PageLink} href=${href} words=${words} />`)}</nav>`}
       <div class="bar-tools">
         <button type="button" class="quiet" onClick=${switchZone} aria-pressed=${isUtc()} title="Show times in UTC or in your zone (u)">${isUtc() ? "UTC" : "Local"}</button>

@@ -99,6 +99,18 @@ def shown(start_server: Callable[..., Server]) -> Shown:
         return Shown(server.url, demo.fill(client, traces=120))
 
 
+@pytest.fixture(scope="session")
+def shared_server(start_server: Callable[..., Server]) -> Server:
+    """A server for tests that send traces of their own and mind no others."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def guarded(start_server: Callable[..., Server]) -> Server:
+    """A server that asks for keys: with `boss` everything may be done, with `reader` one may read."""
+    return start_server(REQUIRE_AUTH="true", API_KEYS="boss,reader:read")
+
+
 @pytest.fixture
 def empty(start_server: Callable[..., Server]) -> Server:
     """A server to which nothing was sent yet."""

@@ -1,7 +1,6 @@
 """The history of a run in a browser: who sent what, what it changed, and the run and its tree as of a version."""
 
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,10 +15,10 @@ from tests.server import Server
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-@pytest.fixture
-def corrected(start_server: Callable[..., Server]) -> str:
+@pytest.fixture(scope="module")
+def corrected(shared_server: Server) -> str:
     """The address of a run that was posted, got a child, was patched, corrected and put back to its second version."""
-    server = start_server()
+    server = shared_server
     root, child = str(uuid.uuid4()), str(uuid.uuid4())
     posted = {"id": root, "trace_id": root, "name": "corrected", "run_type": "chain", "start_time": START.isoformat()}
     ended = {"id": root, "end_time": (START + timedelta(seconds=2)).isoformat()}

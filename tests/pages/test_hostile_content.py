@@ -71,7 +71,7 @@ def look_everywhere(page: Page, url: str, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("hostile", [MARKUP, LINK, ELSEWHERE], ids=["markup", "links", "elsewhere"])
-def test_texts_in_every_field_are_only_shown(empty: Server, open_page: OpenPage, hostile: str) -> None:
+def test_texts_in_every_field_are_only_shown(shared_server: Server, open_page: OpenPage, hostile: str) -> None:
     run = a_run(
         name=hostile,
         run_type=hostile,
@@ -88,21 +88,23 @@ def test_texts_in_every_field_are_only_shown(empty: Server, open_page: OpenPage,
         extra={"metadata": {hostile: hostile, "ls_model_name": hostile, "thread_id": hostile}},
         serialized={hostile: hostile},
     )
-    with httpx.Client(base_url=empty.url, trust_env=False) as client:
+    with httpx.Client(base_url=shared_server.url, trust_env=False) as client:
         demo.batch(client, post=[run])
         feedback = {"run_id": run["id"], "key": hostile, "comment": hostile, "value": hostile, "score": 1}
         client.post("/api/v1/feedback", json=feedback).raise_for_status()
         client.post("/api/v1/runs/batch", json={"post": [{"name": hostile}]})
-    page = open_page(empty.url)
-    look_everywhere(page, empty.url, str(run["id"]))
-    page.goto(f"{empty.url}/ui/traces/{run['id']}")
+    page = open_page(shared_server.url)
+    look_everywhere(page, shared_server.url, str(run["id"]))
+    page.goto(f"{shared_server.url}/ui/traces/{run['id']}")
     expect(page.get_by_role("heading", level=1)).to_have_text(hostile)
     links = page.evaluate("[...document.querySelectorAll('a')].map((link) => link.href)")
     assert [link for link in links if not link.startswith(("http://", "https://"))] == []
     assert page.evaluate("window.hacked") is None
 
 
-def test_values_of_any_shape_where_texts_are_expected_are_only_shown(empty: Server, open_page: OpenPage) -> None:
+def test_values_of_any_shape_where_texts_are_expected_are_only_shown(
+    shared_server: Server, open_page: OpenPage
+) -> None:
     runs = [
         a_run(inputs={"messages": MESSAGES}, outputs=ELEMENT, tags=[ELEMENT, 1], events=[ELEMENT, 5, None]),
         a_run(inputs=ELEMENT, outputs={"documents": [{"page_content": MARKUP, "metadata": ELEMENT}]}, error=ELEMENT),
@@ -113,33 +115,35 @@ def test_values_of_any_shape_where_texts_are_expected_are_only_shown(empty: Serv
             inputs={"messages": [[]]}, outputs={"choices": [{"message": ELEMENT}]}, extra=ELEMENT, serialized=[ELEMENT]
         ),
     ]
-    with httpx.Client(base_url=empty.url, trust_env=False) as client:
+    with httpx.Client(base_url=shared_server.url, trust_env=False) as client:
         demo.batch(client, post=runs)
         feedback = {"run_id": runs[0]["id"], "key": "k", "comment": "c", "value": ELEMENT, "score": 1}
         client.post("/api/v1/feedback", json=feedback).raise_for_status()
-    page = open_page(empty.url)
+    page = open_page(shared_server.url)
     for run in runs:
-        look_everywhere(page, empty.url, run["id"])
+        look_everywhere(page, shared_server.url, run["id"])
         assert page.evaluate("window.hacked") is None
 
 
-def test_an_image_with_a_script_in_it_is_a_picture_and_no_more(empty: Server, open_page: OpenPage) -> None:
+def test_an_image_with_a_script_in_it_is_a_picture_and_no_more(shared_server: Server, open_page: OpenPage) -> None:
     run = a_run(outputs={"output": "see the picture"})
     parts = demo.with_attachment(run, "a.svg", "image/svg+xml", SVG)
-    with httpx.Client(base_url=empty.url, trust_env=False) as client:
+    with httpx.Client(base_url=shared_server.url, trust_env=False) as client:
         client.post(f"/api/v1{parts.path}", content=parts.content, headers=parts.headers).raise_for_status()
-    page = open_page(f"{empty.url}/ui/traces/{run['id']}")
+    page = open_page(f"{shared_server.url}/ui/traces/{run['id']}")
     expect(page.locator(".attachments li")).to_have_count(1)
     expect(page.get_by_role("link", name="a.svg")).to_have_attribute("download", "a.svg")
     assert page.evaluate("window.hacked") is None
 
 
-def test_a_text_of_five_megabytes_shows_its_beginning_and_more_on_demand(empty: Server, open_page: OpenPage) -> None:
+def test_a_text_of_five_megabytes_shows_its_beginning_and_more_on_demand(
+    shared_server: Server, open_page: OpenPage
+) -> None:
     text = "".join(f"{number:>9} of many words\n" for number in range(200_000))
     run = a_run(outputs={"output": text}, inputs={"one": "y" * 5_000_000})
-    with httpx.Client(base_url=empty.url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=shared_server.url, timeout=60, trust_env=False) as client:
         demo.batch(client, post=[run])
-    page = open_page(f"{empty.url}/ui/traces/{run['id']}")
+    page = open_page(f"{shared_server.url}/ui/traces/{run['id']}")
     outputs = page.get_by_role("region", name="Outputs")
     expect(outputs).to_contain_text("0 of many words")
     assert page.evaluate("document.documentElement.textContent.length") < 100_000
@@ -151,12 +155,12 @@ def test_a_text_of_five_megabytes_shows_its_beginning_and_more_on_demand(empty: 
     expect(page.get_by_role("button", name="5.0 MB").first).to_be_visible()
 
 
-def test_numbers_that_javascript_would_round_keep_their_digits(empty: Server, open_page: OpenPage) -> None:
+def test_numbers_that_javascript_would_round_keep_their_digits(shared_server: Server, open_page: OpenPage) -> None:
     run = a_run(outputs={"large": 2**70, "exact": 9007199254740993})
-    with httpx.Client(base_url=empty.url, trust_env=False) as client:
+    with httpx.Client(base_url=shared_server.url, trust_env=False) as client:
         body = json.dumps({"post": [run]})
         client.post("/api/v1/runs/batch", content=body).raise_for_status()
-    page = open_page(f"{empty.url}/ui/traces/{run['id']}")
+    page = open_page(f"{shared_server.url}/ui/traces/{run['id']}")
     outputs = page.get_by_role("region", name="Outputs")
     for digits in (str(2**70), "9007199254740993"):
         expect(outputs).to_contain_text(digits)

@@ -85,11 +85,8 @@ def test_an_item_in_quarantine_is_corrected_and_tried_again(
     assert httpx.get(f"{server.url}/runs/{run['id']}", trust_env=False).json()["run_type"] == "tool"
 
 
-def test_a_key_without_rights_to_administer_is_told_so(
-    start_server: Callable[..., Server], open_page: OpenPage
-) -> None:
-    server = start_server(REQUIRE_AUTH="true", API_KEYS="reader:read")
-    page = open_page(f"{server.url}/ui/operations", allowed=("401", "403"))
+def test_a_key_without_rights_to_administer_is_told_so(guarded: Server, open_page: OpenPage) -> None:
+    page = open_page(f"{guarded.url}/ui/operations", allowed=("401", "403"))
     page.get_by_role("textbox", name="API key").fill("reader")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Compare all").click()

@@ -2,7 +2,6 @@
 
 import re
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,15 +11,8 @@ from playwright.sync_api import Page, expect
 
 from tests.pages import demo
 from tests.pages.conftest import OpenPage
+from tests.pages.visits import findings_of
 from tests.server import Server
-
-KEYS = "boss,reader:read"
-
-
-@pytest.fixture(scope="module")
-def guarded(start_server: Callable[..., Server]) -> Server:
-    """A server that asks for keys: `boss` may do everything, `reader` may read."""
-    return start_server(REQUIRE_AUTH="true", API_KEYS=KEYS)
 
 
 @pytest.fixture
@@ -140,3 +132,19 @@ def test_who_may_only_read_sees_the_link_and_why_it_cannot_be_changed(
     expect(dialog.get_by_role("alert")).to_contain_text("it lacks the scope admin")
     expect(dialog.get_by_label("Link", exact=True)).to_have_value(f"{guarded.url}/public/{token}/r")
     assert client.get(f"/api/v1/public/{token}/run").status_code == 200
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_and_a_narrow_screen_is_wide_enough(
+    guarded: Server, client: httpx.Client, open_page: OpenPage, theme: str
+) -> None:
+    root, _ = send_trace(client)
+    options = {"color_scheme": theme, "reduced_motion": "reduce", "viewport": {"width": 380, "height": 740}}
+    shared = open_page(f"{guarded.url}/public/{share(client, root)}/r", **options)
+    expect(shared.locator(".step")).to_have_count(2)
+    assert findings_of(shared) == []
+    page = open_with_key(open_page, f"{guarded.url}/ui/traces/{root}", "boss", **options)
+    expect(dialog_of(page).get_by_label("Link", exact=True)).to_be_visible()
+    assert findings_of(page) == []
+    for one in (shared, page):
+        assert one.evaluate("document.scrollingElement.scrollWidth") == 380

@@ -3,12 +3,12 @@
 import os
 import re
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.pages import demo
@@ -17,6 +17,7 @@ from tests.sdk.environments import LANGCHAIN_CLIENTS, installed
 from tests.server import Server
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
+NUMBERED = uuid.uuid4()
 
 
 def client_of(server: Server) -> httpx.Client:
@@ -39,8 +40,14 @@ def a_run(number: int, parent: int | None = None, **members: Any) -> dict[str, A
     }
 
 
+@pytest.fixture(autouse=True)
+def ids_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the runs that a test numbers ids that no other test on the same server has."""
+    monkeypatch.setitem(globals(), "NUMBERED", uuid.uuid4())
+
+
 def id_of(number: int) -> str:
-    return str(uuid.UUID(int=number))
+    return str(uuid.uuid5(NUMBERED, str(number)))
 
 
 def step(page: Page, name: str) -> Any:
@@ -53,18 +60,18 @@ def panel(page: Page) -> Any:
 
 
 def test_the_failing_step_of_a_graph_that_the_real_sdk_sent_is_a_click_away(
-    empty: Server, open_page: OpenPage, tmp_path: Path
+    shared_server: Server, open_page: OpenPage, tmp_path: Path
 ) -> None:
     environ = {
         "PATH": os.defpath,
         "HOME": str(tmp_path),
         "LANG": "C.UTF-8",
-        "LANGSMITH_ENDPOINT": empty.url,
+        "LANGSMITH_ENDPOINT": shared_server.url,
         "LANGSMITH_TRACING": "true",
         "LANGSMITH_PROJECT": "graphs",
     }
     installed(LANGCHAIN_CLIENTS[0]).run("langchain_runs.py", environ, tmp_path)
-    page = open_page(f"{empty.url}/?project=graphs&status=failed")
+    page = open_page(f"{shared_server.url}/?project=graphs&status=failed")
     page.get_by_role("link", name="graph of give_up").click()
     expect(page.locator(".failure")).to_contain_text("second")
     expect(page.locator(".failure")).to_contain_text("the node gave up")
@@ -74,10 +81,10 @@ def test_the_failing_step_of_a_graph_that_the_real_sdk_sent_is_a_click_away(
     expect(panel(page).locator(".traceback")).to_contain_text("in give_up")
 
 
-def test_runs_that_come_and_end_show_in_an_open_trace(empty: Server, open_page: OpenPage) -> None:
-    with client_of(empty) as client:
+def test_runs_that_come_and_end_show_in_an_open_trace(shared_server: Server, open_page: OpenPage) -> None:
+    with client_of(shared_server) as client:
         demo.batch(client, post=[a_run(1, end_time=None, outputs=None)])
-        page = open_page(f"{empty.url}/ui/traces/{id_of(1)}")
+        page = open_page(f"{shared_server.url}/ui/traces/{id_of(1)}")
         expect(step(page, "run 1").get_by_label("Running")).to_be_visible()
         expect(page.get_by_role("button", name="Live")).to_be_visible()
         demo.batch(client, post=[a_run(2, 1)])
@@ -102,8 +109,10 @@ def test_orphans_cycles_and_a_root_that_never_came_are_shown_as_such(empty: Serv
     expect(panel(page)).to_contain_text("nothing was ever received of it itself")
 
 
-def test_a_large_tree_holds_few_rows_in_the_document_and_folds_and_zooms(empty: Server, open_page: OpenPage) -> None:
-    with client_of(empty) as client:
+def test_a_large_tree_holds_few_rows_in_the_document_and_folds_and_zooms(
+    shared_server: Server, open_page: OpenPage
+) -> None:
+    with client_of(shared_server) as client:
         demo.batch(
             client,
             post=[
@@ -111,7 +120,7 @@ def test_a_large_tree_holds_few_rows_in_the_document_and_folds_and_zooms(empty: 
                 *(a_run(n, 1 if n % 10 == 2 else n - n % 10 + 2 if n % 10 > 2 else 1) for n in range(2, 1502)),
             ],
         )
-    page = open_page(f"{empty.url}/ui/traces/{id_of(1)}")
+    page = open_page(f"{shared_server.url}/ui/traces/{id_of(1)}")
     tree = page.get_by_role("treegrid")
     expect(tree).to_have_attribute("aria-rowcount", "1502")
     assert page.locator(".step").count() < 80
@@ -204,12 +213,11 @@ def test_an_id_that_nothing_is_known_of_says_so(shown: Shown, open_page: OpenPag
 
 
 def test_what_a_proxy_in_between_says_is_told_and_can_be_tried_again(
-    start_server: Callable[..., Server], open_page: OpenPage
+    shared_server: Server, open_page: OpenPage
 ) -> None:
-    server = start_server()
-    with client_of(server) as client:
+    with client_of(shared_server) as client:
         demo.batch(client, post=[a_run(1)])
-    page = open_page(f"{server.url}/ui/traces/{id_of(1)}", allowed=("502",))
+    page = open_page(f"{shared_server.url}/ui/traces/{id_of(1)}", allowed=("502",))
     expect(step(page, "run 1")).to_be_visible()
     page.route("**/hierarchy*", lambda route: route.fulfill(status=502, body="<html>bad gateway</html>"))
     page.reload()

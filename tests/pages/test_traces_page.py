@@ -128,7 +128,7 @@ def test_filters_are_remembered_and_a_search_without_a_find_can_be_cleared(shown
     expect(page.get_by_role("grid")).to_be_visible()
 
 
-def test_the_list_tells_the_tokens_and_cost_of_a_whole_trace(empty: Server, open_page: OpenPage) -> None:
+def test_the_list_tells_the_tokens_and_cost_of_a_whole_trace(shared_server: Server, open_page: OpenPage) -> None:
     def child(tokens: int) -> dict[str, object]:
         usage = {"metadata": {"usage_metadata": {"total_tokens": tokens, "total_cost": tokens / 1000}}}
         start = datetime.now(UTC).isoformat()
@@ -138,10 +138,10 @@ def test_the_list_tells_the_tokens_and_cost_of_a_whole_trace(empty: Server, open
             **{"start_time": start, "end_time": start, "extra": usage},
         }
 
-    with client_of(empty) as client:
+    with client_of(shared_server) as client:
         root = send_trace(client, "asks twice")
         demo.batch(client, post=[child(1200), child(300)])
-    page = open_page(empty.url)
+    page = open_page(shared_server.url)
     row = page.locator(f"#trace-{root}")
     expect(row.locator(".cell-tokens")).to_have_text("1.5k")
     expect(row.locator(".cell-cost")).to_have_text("$1.50")
@@ -201,10 +201,10 @@ def test_a_lost_connection_shows_and_what_was_missed_comes_when_it_is_back(
         expect(page.get_by_role("link", name="while it was away")).to_be_visible()
 
 
-def test_a_paused_list_stays_as_it_is_until_it_goes_on(empty: Server, open_page: OpenPage) -> None:
-    with client_of(empty) as client:
+def test_a_paused_list_stays_as_it_is_until_it_goes_on(shared_server: Server, open_page: OpenPage) -> None:
+    with client_of(shared_server) as client:
         send_trace(client, "before")
-        page = open_page(empty.url)
+        page = open_page(shared_server.url)
         expect(page.get_by_role("button", name="Live")).to_be_visible()
         page.keyboard.press("p")
         expect(page.get_by_role("button", name="Paused")).to_be_visible()
@@ -215,12 +215,11 @@ def test_a_paused_list_stays_as_it_is_until_it_goes_on(empty: Server, open_page:
         expect(page.get_by_role("link", name="meanwhile")).to_be_visible()
 
 
-def test_a_key_is_asked_for_once_and_kept_for_the_tab(start_server: Callable[..., Server], open_page: OpenPage) -> None:
-    server = start_server(REQUIRE_AUTH="true", API_KEYS="sesame,reader:read")
-    with client_of(server) as client:
-        client.headers["x-api-key"] = "sesame"
+def test_a_key_is_asked_for_once_and_kept_for_the_tab(guarded: Server, open_page: OpenPage) -> None:
+    with client_of(guarded) as client:
+        client.headers["x-api-key"] = "boss"
         send_trace(client, "locked away")
-    page = open_page(server.url, allowed=("401",))
+    page = open_page(guarded.url, allowed=("401",))
     dialog = page.get_by_role("dialog", name="An API key is needed")
     dialog.get_by_label("API key").fill("wrong")
     dialog.get_by_role("button", name="Continue").click()
