@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
+
+_PATIENCE_S: Final = 1.0
+_CANCELLATIONS_MAX: Final = 5
 
 
 @asynccontextmanager
@@ -13,5 +16,14 @@ async def in_background(work: Coroutine[Any, Any, None], name: str) -> AsyncIter
     try:
         yield
     finally:
+        await _ended(task)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it ends: one that is cancelled may say goodbye to a database that answers nothing."""
+    for _ in range(_CANCELLATIONS_MAX):
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        done, _pending = await asyncio.wait({task}, timeout=_PATIENCE_S)
+        if done:
+            await asyncio.gather(task, return_exceptions=True)
+            return

@@ -9,6 +9,7 @@ from events.times import LATEST_US, parse_time
 
 _EXAMPLE_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
 _PROJECT_ID: Final = "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55"
+_RUN_ID: Final = "01a2078f-3e69-76da-ad58-65973016606d"
 IDS_MAX: Final = 10_000
 
 
@@ -101,7 +102,27 @@ class RunCursors(BaseModel):
 class QueriedRun(BaseModel):
     """A run with the fields that were selected."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": _RUN_ID,
+                    "name": "support-agent",
+                    "run_type": "chain",
+                    "status": "success",
+                    "start_time": "2026-01-15T10:30:00.000000Z",
+                    "trace_id": _RUN_ID,
+                    "session_id": _PROJECT_ID,
+                    "parent_run_id": None,
+                    "inputs": {"question": "Where is my order?"},
+                    "outputs": {"answer": "On its way."},
+                    "total_tokens": 321,
+                    "total_cost": "0.0042",
+                }
+            ]
+        },
+    )
 
     id: str = Field(description="The run's id.")
     name: str = Field(description="Its name.")

@@ -125,7 +125,7 @@ async def test_health_and_info_are_answered_as_documented(store: Store) -> None:
     health = await store.get("/health")
     assert TIMESTAMP.fullmatch(health.pop("timestamp"))
     assert health.pop("uptime_seconds") >= 0
-    assert health.pop("ingest")["status"] == "taking"  # Told besides.
+    assert (health.pop("ingest")["status"], health.pop("full_text")) == ("taking", "off")  # Told besides.
     assert health == {
         "status": "healthy",
         "version": "0.1.0",
