@@ -25,6 +25,7 @@ _REST_RATIO: Final = 1.0
 _REST_S_MIN: Final = 0.005
 _ELSEWHERE_S: Final = 3.0
 _RETRY_S: Final = 5.0
+_STOP_PATIENCE_S: Final = 1.5
 
 
 class Indexing:
@@ -48,9 +49,9 @@ class Indexing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop after the transaction that is under way."""
+        """Stop after the transaction that is under way, or without it when the database does not answer."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_STOP_PATIENCE_S)
 
     async def index_for(self, connection: AsyncConnection, query: RunQuery) -> TextIndex:
         """What the index tells about the searches of a query; nothing when it is switched off."""

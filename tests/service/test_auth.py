@@ -12,8 +12,8 @@ from service.settings import load_settings
 from tests.service.running import client_of
 
 # Without a key: what clients ask before they have one, and URLs that are signed.
-# What is stored is fetched at signed addresses, which prove that they were given out. Shared traces, and feedback that was
-# asked for, are for whoever has the token.
+# What is stored is fetched at signed addresses, which prove that they were given out. Shared traces, and feedback that
+# was asked for, are for whoever has the token.
 OPEN_ROUTES = {
     "/info",
     "/contents/{content_hash}",
