@@ -7,23 +7,23 @@ Reading is the costly part of folding, and needs nothing but the write itself: i
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from events.codec import Offloaded, offloaded
 from events.ids import Places, dotted_order_places, parse_id
-from events.jsontext import NotJSON, dumps, loads, split_array
+from events.jsontext import REFUSALS, NotJSON, dumps, loads, split_array
 from events.kinds import UNSAID, RunFields, RunPatched, RunPosted, said
 from events.log import RecordedEvent
 from events.times import parse_time
 from projections import pairs
 from projections.extraction import (
-    REFUSALS,
     Usage,
     extra_facts,
     first_token_time,
+    metadata_of,
     model_of_outputs,
     preview,
     usage_of_metadata,
@@ -118,26 +118,28 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
     except REFUSALS:
         written, empty = _read_oddly(fields), _empty_texts(fields)
     moved = offloaded(fields.contents)
+    dotted = written.dotted_order
+    # By position, because naming that many takes longer than making the object.
     return Words(
-        rank=rank,
-        empty=empty | _empty_values(written, moved),
-        name=_cut(written.name, NAME_CHARS_MAX),
-        run_type=_cut(written.run_type, RUN_TYPE_CHARS_MAX),
-        error=_cut(written.error, ERROR_CHARS_MAX),
-        status=_cut(written.status, WORD_CHARS_MAX),
-        tags=None if written.tags is None else _tags(written.tags),
-        start_time=parse_time(written.start_time),
-        end_time=parse_time(written.end_time),
-        parent_run_id=_id(written.parent_run_id),
-        trace_id=_id(written.trace_id),
-        reference_example_id=_id(written.reference_example_id),
-        project=_project(written),
-        dotted_order=None if written.dotted_order is None else dotted_order_places(written.dotted_order),
-        inputs=_inputs(written.inputs, moved.get("inputs")),
-        outputs=_outputs(written.outputs, moved.get("outputs")),
-        says_events=said(written.events),
-        first_token_time=first_token_time(bytes(written.events)),
-        facts=_facts(written.extra, rank) if said(written.extra) else None,
+        rank,
+        empty | _empty_values(written, moved),
+        _cut(written.name, NAME_CHARS_MAX),
+        _cut(written.run_type, RUN_TYPE_CHARS_MAX),
+        _cut(written.error, ERROR_CHARS_MAX),
+        _cut(written.status, WORD_CHARS_MAX),
+        None if written.tags is None else _tags(written.tags),
+        parse_time(written.start_time),
+        parse_time(written.end_time),
+        _id(written.parent_run_id),
+        _id(written.trace_id),
+        _id(written.reference_example_id),
+        _project(written),
+        None if dotted is None else dotted_order_places(dotted),
+        _inputs(written.inputs, moved.get("inputs")),
+        _outputs(written.outputs, moved.get("outputs")),
+        said(written.events),
+        first_token_time(bytes(written.events)),
+        _facts(written.extra, rank) if said(written.extra) else None,
     )
 
 
@@ -217,26 +219,40 @@ def _outputs(field: Raw, place: Offloaded | None) -> Outputs | None:
     if place is None and not said(field):
         return None
     raw = bytes(field)  # Of those that were moved: their essence.
-    model = model_of_outputs(raw)
+    if raw == b"{}" and place is None:  # As the POST of a run that has just begun says.
+        return _NO_OUTPUTS
     return Outputs(
-        preview=preview(raw) if place is None else place.preview,
-        usage=usage_of_outputs(raw),
-        model=_cut(model, WORD_CHARS_MAX),
+        preview(raw) if place is None else place.preview,
+        usage_of_outputs(raw),
+        _cut(model_of_outputs(raw), WORD_CHARS_MAX),
     )
+
+
+_NO_OUTPUTS: Final = Outputs(preview(b"{}"), None, None)
 
 
 def _facts(raw: Raw, rank: int) -> Facts:
-    facts = extra_facts(bytes(raw))
+    extra = bytes(raw)
+    facts = extra_facts(extra)
     return Facts(
-        thread_id=_cut(facts.thread_id, WORD_CHARS_MAX),
-        conversation_id=_cut(facts.conversation_id, WORD_CHARS_MAX),
-        session_id=_cut(facts.session_id, WORD_CHARS_MAX),
-        invocation_model=_cut(facts.invocation_model, WORD_CHARS_MAX),
-        ls_model_name=_cut(facts.ls_model_name, WORD_CHARS_MAX),
-        ls_provider=_cut(facts.ls_provider, WORD_CHARS_MAX),
-        usage=None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
-        metadata=None if facts.metadata is None else pairs.written(facts.metadata, rank, rank_of),
+        _cut(facts.thread_id, WORD_CHARS_MAX),
+        _cut(facts.conversation_id, WORD_CHARS_MAX),
+        _cut(facts.session_id, WORD_CHARS_MAX),
+        _cut(facts.invocation_model, WORD_CHARS_MAX),
+        _cut(facts.ls_model_name, WORD_CHARS_MAX),
+        _cut(facts.ls_provider, WORD_CHARS_MAX),
+        None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
+        _metadata(extra, facts.metadata, rank),
     )
+
+
+def _metadata(extra: bytes, usual: dict[str, Any] | None, rank: int) -> str | None:
+    """The column of metadata. Of usual metadata mostly nothing has to be escaped or cut."""
+    # Without a backslash there are no control characters either: JSON has them as escapes alone.
+    if usual is not None and b"\\" not in extra and (column := pairs.plain(usual, rank)) is not None:
+        return column
+    raw = metadata_of(extra)
+    return None if raw is None else pairs.written(raw, rank, rank_of)
 
 
 # --- projects ---------------------------------------------------------------------------------------------------------
