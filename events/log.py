@@ -336,6 +336,7 @@ class _Placing:
         item, version = placed.item, placed.version
         self._position += 1
         number = schema_version(item.kind, self._upcasters)
+        size = len(item.payload)
         leaf = chain.event_leaf(
             shard=self._shard,
             position=self._position,
@@ -344,20 +345,19 @@ class _Placing:
             receipt_id=self._receipt_id,
             schema_version=number,
             codec=item.codec,
-            payload_size=len(item.payload),
+            payload_size=size,
             stream=item.stream,
             kind=item.kind,
             hashed=item.hashed,
             receipt_leaf=receipt_leaf,
         )
         self._chain = chain.link(self._chain, leaf)
-        self._event_rows.append(
-            (
-                *(self._shard, self._position, item.stream, version, item.kind, placed.event_id, self._now),
-                *(self._receipt_id, number, item.codec, len(item.payload), item.salt, item.hashed, self._chain),
-                item.stored,
-            )
-        )
+        # fmt: off
+        self._event_rows.append((
+            self._shard, self._position, item.stream, version, item.kind, placed.event_id, self._now,
+            self._receipt_id, number, item.codec, size, item.salt, item.hashed, self._chain, item.stored,
+        ))
+        # fmt: on
         for content in item.contents:
             self._contents[content.hash] = content.body
             self._holders.add((item.stream, content.hash))

@@ -27,6 +27,9 @@ _TO_ESCAPE: Final = re.compile("[\\\\\n\t\r\0]")
 _ESCAPED: Final = re.compile(r"\\(.)")
 _UNESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _INTEGERS_OF_A_DOUBLE: Final = 2**53
+_EMPTY: Final = frozenset({"{}", "[]"})
+_KEYS: Final = re.compile("\n([^\t\n]*+)\t")
+_STRONGEST_LINE_END: Final = "\t3\n"
 
 
 class Pair(NamedTuple):
@@ -65,17 +68,41 @@ def column_of(values: Mapping[str, tuple[bytes, int]]) -> str | None:
     return _column(lines)
 
 
+def plain(members: Mapping[str, Any], rank: int) -> str | None:
+    """The same column of decoded metadata in which no text needs an escape; None when some of it is cut or empty."""
+    lines = []
+    for key, value in members.items():
+        if value is None:
+            continue
+        text = value if type(value) is str else value_text(value)
+        if len(text) > VALUE_CHARS_MAX or len(key) > KEY_CHARS_MAX or text in _EMPTY:
+            return None
+        lines.append(f"{key}\t{text}\t{rank}")
+    if not lines or len(lines) > KEYS_MAX:
+        return None
+    lines.sort()  # A tab comes before all that may be in a key.
+    return "\n" + "\n".join(lines) + "\n"
+
+
 def merged(column: str | None, newer: str | None) -> str | None:
     """A column after a newer one: a value replaces one of its own rank or lower."""
     if newer is None or newer == column:
         return column
-    if column is None:
+    if column is None or _is_all_replaced(column, newer):
         return newer
     lines = _lines(column)
     for key, rest in _lines(newer).items():
         if _rank_of(rest) >= _rank_of(lines.get(key)):
             lines[key] = rest
     return _column(lines)
+
+
+def _is_all_replaced(column: str, newer: str) -> bool:
+    """Whether a newer column has each key of a column, in the strongest words: a PATCH repeats its POST."""
+    if column.endswith(LEFT_OUT_PIECE):
+        return False
+    keys = _KEYS.findall(newer)
+    return newer.count(_STRONGEST_LINE_END) == len(keys) and set(keys).issuperset(_KEYS.findall(column))
 
 
 def read(column: str | None) -> Pairs:

@@ -13,11 +13,12 @@ import msgspec
 from msgspec import Raw
 
 from events.ids import dotted_order_places, dotted_order_start
+from events.jsontext import REFUSALS
 from events.kinds import UNSAID, said
 from events.log import StoredEvent
 from events.times import parse_time
 from projections import pairs, runs, words
-from projections.extraction import REFUSALS, first_token_time, usage_of_metadata
+from projections.extraction import first_token_time, usage_of_metadata
 from projections.naming import Naming
 from projections.runs import RunState
 from projections.status import StatusRule

@@ -7,23 +7,23 @@ Reading is the costly part of folding, and needs nothing but the write itself: i
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from events.codec import Offloaded, offloaded
 from events.ids import Places, dotted_order_places, parse_id
-from events.jsontext import NotJSON, dumps, loads, split_array
+from events.jsontext import REFUSALS, NotJSON, dumps, loads, split_array
 from events.kinds import UNSAID, RunFields, RunPatched, RunPosted, said
 from events.log import RecordedEvent
 from events.times import parse_time
 from projections import pairs
 from projections.extraction import (
-    REFUSALS,
     Usage,
     extra_facts,
     first_token_time,
+    metadata_of,
     model_of_outputs,
     preview,
     usage_of_metadata,
@@ -118,26 +118,28 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
     except REFUSALS:
         written, empty = _read_oddly(fields), _empty_texts(fields)
     moved = offloaded(fields.contents)
+    dotted = written.dotted_order
+    # By position, because naming that many takes longer than making the object.
     return Words(
-        rank=rank,
-        empty=empty | _empty_values(written, moved),
-        name=cut(written.name, NAME_CHARS_MAX),
-        run_type=cut(written.run_type, RUN_TYPE_CHARS_MAX),
-        error=cut(written.error, ERROR_CHARS_MAX),
-        status=cut(written.status, WORD_CHARS_MAX),
-        tags=None if written.tags is None else tags_text(written.tags),
-        start_time=parse_time(written.start_time),
-        end_time=parse_time(written.end_time),
-        parent_run_id=id_of(written.parent_run_id),
-        trace_id=id_of(written.trace_id),
-        reference_example_id=id_of(written.reference_example_id),
-        project=project_of(written),
-        dotted_order=None if written.dotted_order is None else dotted_order_places(written.dotted_order),
-        inputs=inputs_of(written.inputs, moved.get("inputs")),
-        outputs=outputs_of(written.outputs, moved.get("outputs")),
-        says_events=said(written.events),
-        first_token_time=first_token_time(bytes(written.events)),
-        facts=_facts(written.extra, rank) if said(written.extra) else None,
+        rank,
+        empty | _empty_values(written, moved),
+        cut(written.name, NAME_CHARS_MAX),
+        cut(written.run_type, RUN_TYPE_CHARS_MAX),
+        cut(written.error, ERROR_CHARS_MAX),
+        cut(written.status, WORD_CHARS_MAX),
+        None if written.tags is None else tags_text(written.tags),
+        parse_time(written.start_time),
+        parse_time(written.end_time),
+        id_of(written.parent_run_id),
+        id_of(written.trace_id),
+        id_of(written.reference_example_id),
+        project_of(written),
+        None if dotted is None else dotted_order_places(dotted),
+        inputs_of(written.inputs, moved.get("inputs")),
+        outputs_of(written.outputs, moved.get("outputs")),
+        said(written.events),
+        first_token_time(bytes(written.events)),
+        _facts(written.extra, rank) if said(written.extra) else None,
     )
 
 
@@ -165,6 +167,7 @@ class Written(msgspec.Struct, frozen=True, gc=False):
 
 
 decode: Final = msgspec.json.Decoder(Written).decode
+"""Decode a run write as it usually is. Raises one of `REFUSALS` where it is not."""
 
 
 def _read_oddly(fields: RunFields) -> Written:
@@ -208,35 +211,51 @@ def _empty_values(written: Written, moved: Mapping[str, Offloaded]) -> int:
 
 
 def inputs_of(raw: Raw, place: Offloaded | None = None) -> str | None:
+    """The preview of inputs, which may have been moved to `place`; None when nothing was said."""
     if place is not None:
         return place.preview
     return preview(bytes(raw)) if said(raw) else None
 
 
 def outputs_of(field: Raw, place: Offloaded | None = None) -> Outputs | None:
+    """What outputs say, which may have been moved to `place`; None when nothing was said."""
     if place is None and not said(field):
         return None
     raw = bytes(field)  # Of those that were moved: their essence.
-    model = model_of_outputs(raw)
+    if raw == b"{}" and place is None:  # As the POST of a run that has just begun says.
+        return _NO_OUTPUTS
     return Outputs(
-        preview=preview(raw) if place is None else place.preview,
-        usage=usage_of_outputs(raw),
-        model=cut(model, WORD_CHARS_MAX),
+        preview(raw) if place is None else place.preview,
+        usage_of_outputs(raw),
+        cut(model_of_outputs(raw), WORD_CHARS_MAX),
     )
+
+
+_NO_OUTPUTS: Final = Outputs(preview(b"{}"), None, None)
 
 
 def _facts(raw: Raw, rank: int) -> Facts:
-    facts = extra_facts(bytes(raw))
+    extra = bytes(raw)
+    facts = extra_facts(extra)
     return Facts(
-        thread_id=cut(facts.thread_id, WORD_CHARS_MAX),
-        conversation_id=cut(facts.conversation_id, WORD_CHARS_MAX),
-        session_id=cut(facts.session_id, WORD_CHARS_MAX),
-        invocation_model=cut(facts.invocation_model, WORD_CHARS_MAX),
-        ls_model_name=cut(facts.ls_model_name, WORD_CHARS_MAX),
-        ls_provider=cut(facts.ls_provider, WORD_CHARS_MAX),
-        usage=None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
-        metadata=None if facts.metadata is None else pairs.written(facts.metadata, rank, rank_of),
+        cut(facts.thread_id, WORD_CHARS_MAX),
+        cut(facts.conversation_id, WORD_CHARS_MAX),
+        cut(facts.session_id, WORD_CHARS_MAX),
+        cut(facts.invocation_model, WORD_CHARS_MAX),
+        cut(facts.ls_model_name, WORD_CHARS_MAX),
+        cut(facts.ls_provider, WORD_CHARS_MAX),
+        None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
+        _metadata(extra, facts.metadata, rank),
     )
+
+
+def _metadata(extra: bytes, usual: dict[str, Any] | None, rank: int) -> str | None:
+    """The column of metadata. Of usual metadata mostly nothing has to be escaped or cut."""
+    # Without a backslash there are no control characters either: JSON has them as escapes alone.
+    if usual is not None and b"\\" not in extra and (column := pairs.plain(usual, rank)) is not None:
+        return column
+    raw = metadata_of(extra)
+    return None if raw is None else pairs.written(raw, rank, rank_of)
 
 
 # --- projects ---------------------------------------------------------------------------------------------------------
@@ -279,6 +298,7 @@ def project_names_in(events: Iterable[RecordedEvent]) -> Iterator[tuple[bytes, s
 
 
 def project_of(written: Written) -> tuple[bytes, str | None] | None:
+    """The project that a usual write names, as `project_named` has it."""
     for text in (written.project_name, written.session_name):
         if text and (name := column_text(text, NAME_CHARS_MAX)):
             return project_id_of(name), name
@@ -369,8 +389,10 @@ def tags_text(texts: list[str]) -> str:
 
 
 def cut(text: str | None, chars_max: int) -> str | None:
+    """The text as `column_text` has it, if there is one."""
     return None if text is None else column_text(text, chars_max)
 
 
 def id_of(text: str | None) -> bytes | None:
+    """The id that a text holds; None when there is none."""
     return None if text is None else parse_id(text)

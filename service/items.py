@@ -375,12 +375,14 @@ def _put_together(run: _RunParts) -> bytes | None:
     main = run.main
     if main is None or main[:2] != b'{"' or main[-1:] != b"}" or main[-2:-1] in _SPACE:
         return None
-    if not run.fields:
-        return main
-    try:
-        return b"".join((main[:-1], *(_NAMED[name] + raw for name, raw in run.fields.items()), b"}"))
-    except KeyError:
-        return None
+    pieces = [main[:-1]]
+    for name, raw in run.fields.items():
+        named = _NAMED.get(name)
+        if named is None:
+            return None
+        pieces += (named, raw)
+    pieces.append(b"}")
+    return b"".join(pieces)
 
 
 def _decoded_whole(payload: bytes, parts: Mapping[str, bytes]) -> RunFields | None:
@@ -392,7 +394,10 @@ def _decoded_whole(payload: bytes, parts: Mapping[str, bytes]) -> RunFields | No
         fields = decode_run_fields(payload)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return fields if all(getattr(fields, name) == Raw(raw) for name, raw in parts.items()) else None
+    for name, raw in parts.items():
+        if getattr(fields, name) != Raw(raw):
+            return None
+    return fields
 
 
 def _unusual_run_of_parts(run: _RunParts, field_bytes_max: int) -> Item:
