@@ -22,11 +22,15 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True)
 class Tally:
-    """Runs counted, by cell of the statistics, by name and by project."""
+    """Runs counted, by cell of the statistics, by name and by project.
+
+    `members` has, by project and the name that they give it, how many runs are in it and when the first was recorded.
+    """
 
     cells: dict[CellKey, Cell] = field(default_factory=dict)
     names: Counter[NameKey] = field(default_factory=Counter)
     projects: dict[bytes, Project] = field(default_factory=dict)
+    members: dict[tuple[bytes, str | None], list[int]] = field(default_factory=dict)
 
     def count(self, state: RunState) -> None:
         """Count a run, or a placeholder, whose place is final, in what depends on that."""
@@ -36,8 +40,15 @@ class Tally:
 
     def count_project(self, state: RunState, name: str) -> None:
         """Count a run in its project. `name` is that of the project when the run gives it."""
-        namers = int(gives_project_name(state))
-        self.add_project(Project(state.project_id, name if namers else "", 1, namers, 0, state.first_recorded_at))
+        self._add_members(state.project_id, name if gives_project_name(state) else None, 1, state.first_recorded_at)
+
+    def _add_members(self, project_id: bytes, name: str | None, count: int, first_recorded_at: int) -> None:
+        known = self.members.get((project_id, name))
+        if known is None:
+            self.members[project_id, name] = [count, first_recorded_at]
+        else:
+            known[0] += count
+            known[1] = min(known[1], first_recorded_at)
 
     def add_project(self, project: Project) -> None:
         """Add a count of one project."""
@@ -52,6 +63,8 @@ class Tally:
         self.names.update(other.names)
         for project in other.projects.values():
             self.add_project(project)
+        for member, counted in other.members.items():
+            self._add_members(*member, *counted)
 
     def portions(self) -> Iterator["Tally"]:
         """The same in parts that can each be stored in a short transaction."""
@@ -59,8 +72,16 @@ class Tally:
             yield Tally(cells=cells)
         for counted in _cut(self.names):
             yield Tally(names=Counter(counted))
-        for some in _cut(self.projects):
+        for some in _cut(self._all_projects()):
             yield Tally(projects=some)
+
+    def _all_projects(self) -> Mapping[bytes, Project]:
+        """The projects with the runs that are in them."""
+        whole = Tally(projects=dict(self.projects))
+        for (id_, name), (count, first_recorded_at) in self.members.items():
+            namers = 0 if name is None else count
+            whole.add_project(Project(id_, name or "", count, namers, 0, first_recorded_at))
+        return whole.projects
 
     async def store(self, writer: Writer, *, shard: int) -> None:
         """Add what was counted to the stored rows, within the writer's transaction."""
