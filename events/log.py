@@ -456,6 +456,30 @@ _READ_COLUMNS: Final = (
 )
 
 
+class StoredEvent(NamedTuple):
+    """An event as it is stored: a row of `_READ_COLUMNS`, of which nothing is unpacked before somebody asks."""
+
+    position: int
+    stream: bytes
+    version: int
+    kind: str
+    recorded_at: int
+    receipt_id: int
+    schema_version: int
+    codec: int
+    payload: bytes | None
+
+    def recorded(self) -> RecordedEvent:
+        """The event, read as every other way to read here gives it."""
+        return _recorded(self, UPCASTERS)
+
+    def usual_payload(self) -> bytes | None:
+        """The JSON as it was recorded; None when it was erased, is of another schema version or in several places."""
+        if self.payload is None or self.codec & _OFFLOADED_BIT or self.schema_version != schema_version(self.kind):
+            return None
+        return unpack(self.codec, self.payload)
+
+
 async def read_stream(
     connection: AsyncConnection,
     stream: bytes,
@@ -491,7 +515,7 @@ async def read_stream_written(writer: Writer, stream: bytes, *, shard: int = SHA
     """The same within a writer's transaction, what it has just appended included."""
     names = ", ".join(column.name for column in _READ_COLUMNS)
     query = f"SELECT {names} FROM events WHERE shard = ?1 AND stream = ?2 ORDER BY version"
-    return [_recorded(_ReadRow(*row), UPCASTERS) for row in await writer.fetch(query, shard, stream)]
+    return [StoredEvent(*row).recorded() for row in await writer.fetch(query, shard, stream)]
 
 
 async def read_streams(
@@ -570,19 +594,12 @@ async def read_written(writer: Writer, *, after: int, limit: int, shard: int = S
     """The first events after a position, in order, within a writer's transaction."""
     names = ", ".join(column.name for column in _READ_COLUMNS)
     query = f"SELECT {names} FROM events WHERE shard = ?1 AND position > ?2 ORDER BY position LIMIT {limit}"
-    return [_recorded(_ReadRow(*row), UPCASTERS) for row in await writer.fetch(query, shard, after)]
+    return [StoredEvent(*row).recorded() for row in await writer.fetch(query, shard, after)]
 
 
 async def read_by_stream(
-    snapshot: Snapshot,
-    *,
-    after: tuple[bytes, int],
-    before: bytes,
-    upto: int,
-    limit: int,
-    shard: int = SHARD,
-    upcasters: Upcasters = UPCASTERS,
-) -> list[RecordedEvent]:
+    snapshot: Snapshot, *, after: tuple[bytes, int], before: bytes, upto: int, limit: int, shard: int = SHARD
+) -> list[StoredEvent]:
     """The first events after a version of a stream, in the order of their streams, up to the stream `before`.
 
     Those after the position `upto` are left out.
@@ -594,7 +611,7 @@ async def read_by_stream(
         f"AND +position <= ?5 ORDER BY stream, version LIMIT {limit}",
         *(shard, *after, before, upto),
     )
-    return [_recorded(_ReadRow(*row), upcasters) for row in rows]
+    return list(map(StoredEvent._make, rows))
 
 
 async def cut_by_stream(
@@ -634,6 +651,13 @@ async def last_position(connection: AsyncConnection, *, recorded_by: int | None 
     return high
 
 
+async def recorded_at(connection: AsyncConnection, position: int, *, shard: int = SHARD) -> int:
+    """When the event at a position was recorded (µs); 0 when there is none there."""
+    query = select(events_table.c.recorded_at).where(events_table.c.shard == shard, events_table.c.position == position)
+    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return found or 0
+
+
 async def last_version(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> int:
     """The version of the last event of a stream; 0 when there is none."""
     query = select(func.max(events_table.c.version)).where(
@@ -659,20 +683,6 @@ def _as_sealed(body: Event, codec: int) -> Event:
             if fields.contents != UNSAID:
                 return msgspec.structs.replace(body, fields=msgspec.structs.replace(fields, contents=UNSAID))
     return body
-
-
-class _ReadRow(NamedTuple):
-    """A row of `_READ_COLUMNS`, as a writer gives it."""
-
-    position: int
-    stream: bytes
-    version: int
-    kind: str
-    recorded_at: int
-    receipt_id: int
-    schema_version: int
-    codec: int
-    payload: bytes | None
 
 
 def _recorded(row: Any, upcasters: Upcasters) -> RecordedEvent:

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from events.jsontext import NotJSON, dumps, loads, split_object
@@ -20,6 +21,7 @@ KEYS_MAX: Final = 64
 KEY_CHARS_MAX: Final = 100
 VALUE_CHARS_MAX: Final = 200
 _CUT: Final = "\r"
+_KEPT_BYTES_MAX: Final = 64
 _ESCAPES: Final = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\ufffd"}
 _TO_ESCAPE: Final = re.compile("[\\\\\n\t\r\0]")
 _ESCAPED: Final = re.compile(r"\\(.)")
@@ -50,14 +52,19 @@ def written(raw: bytes, rank: int, weigh: Callable[[bytes, int], int]) -> str | 
 
     `weigh(raw, rank)` gives the rank of a single value. null is not said.
     """
+    return column_of({k: (value, weigh(value, rank)) for k, value in _members(raw).items() if value != b"null"})
+
+
+def column_of(values: Mapping[str, tuple[bytes, int]]) -> str | None:
+    """The column that these values make, raw JSON each with its rank; None when there are none."""
     lines: dict[str, str] = {}
-    for key, value in _members(raw).items():
-        if value == b"null":
-            continue
+    for key, (raw, rank) in values.items():
         if len(key) > KEY_CHARS_MAX:
             lines[_CUT] = ""
         else:
-            lines[_escape(key)] = _line_value(value, weigh(value, rank))
+            lines[_escape(key)] = (
+                _usual_line_value(raw, rank) if len(raw) <= _KEPT_BYTES_MAX else _line_value(raw, rank)
+            )
     return _column(lines)
 
 
@@ -186,6 +193,10 @@ def _line_value(raw: bytes, rank: int) -> str:
     text = _plain_text(raw) or value_text(_value(raw))
     cut = _CUT if len(text) > VALUE_CHARS_MAX else ""
     return f"{_escape(text[:VALUE_CHARS_MAX])}{cut}\t{rank}"
+
+
+# Most values are those of the run before.
+_usual_line_value = lru_cache(maxsize=4096)(_line_value)
 
 
 def _plain_text(raw: bytes) -> str | None:

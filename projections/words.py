@@ -113,7 +113,7 @@ def words_of(body: RunPosted | RunPatched, payload: bytes) -> Words:
 def read(fields: RunFields, payload: bytes, rank: int) -> Words:
     """What a run write says. `payload` is the JSON that the fields are from."""
     try:
-        written = _decode(payload)
+        written = decode(payload)
         empty = TAGS if written.tags == [] else 0
     except REFUSALS:
         written, empty = _read_oddly(fields), _empty_texts(fields)
@@ -123,27 +123,27 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
     return Words(
         rank,
         empty | _empty_values(written, moved),
-        _cut(written.name, NAME_CHARS_MAX),
-        _cut(written.run_type, RUN_TYPE_CHARS_MAX),
-        _cut(written.error, ERROR_CHARS_MAX),
-        _cut(written.status, WORD_CHARS_MAX),
-        None if written.tags is None else _tags(written.tags),
+        cut(written.name, NAME_CHARS_MAX),
+        cut(written.run_type, RUN_TYPE_CHARS_MAX),
+        cut(written.error, ERROR_CHARS_MAX),
+        cut(written.status, WORD_CHARS_MAX),
+        None if written.tags is None else tags_text(written.tags),
         parse_time(written.start_time),
         parse_time(written.end_time),
-        _id(written.parent_run_id),
-        _id(written.trace_id),
-        _id(written.reference_example_id),
-        _project(written),
+        id_of(written.parent_run_id),
+        id_of(written.trace_id),
+        id_of(written.reference_example_id),
+        project_of(written),
         None if dotted is None else dotted_order_places(dotted),
-        _inputs(written.inputs, moved.get("inputs")),
-        _outputs(written.outputs, moved.get("outputs")),
+        inputs_of(written.inputs, moved.get("inputs")),
+        outputs_of(written.outputs, moved.get("outputs")),
         said(written.events),
         first_token_time(bytes(written.events)),
         _facts(written.extra, rank) if said(written.extra) else None,
     )
 
 
-class _Written(msgspec.Struct, frozen=True, gc=False):
+class Written(msgspec.Struct, frozen=True, gc=False):
     """A run write as it usually is."""
 
     name: str | None = None
@@ -166,12 +166,13 @@ class _Written(msgspec.Struct, frozen=True, gc=False):
     extra: Raw = UNSAID
 
 
-_decode: Final = msgspec.json.Decoder(_Written).decode
+decode: Final = msgspec.json.Decoder(Written).decode
+"""Decode a run write as it usually is. Raises one of `REFUSALS` where it is not."""
 
 
-def _read_oddly(fields: RunFields) -> _Written:
+def _read_oddly(fields: RunFields) -> Written:
     """The same of a write in which something is not what it should be."""
-    return _Written(
+    return Written(
         name=_text(fields.name),
         run_type=_text(fields.run_type),
         start_time=_moment(fields.start_time),
@@ -199,7 +200,7 @@ def _empty_texts(fields: RunFields) -> int:
     return sum(field for field, raw in raws.items() if is_empty(raw))
 
 
-def _empty_values(written: _Written, moved: Mapping[str, Offloaded]) -> int:
+def _empty_values(written: Written, moved: Mapping[str, Offloaded]) -> int:
     """Which of the fields that may hold anything are empty objects or arrays. What was moved is large."""
     empty = EVENTS if is_empty(written.events) else 0
     if is_empty(written.inputs) and "inputs" not in moved:
@@ -209,13 +210,15 @@ def _empty_values(written: _Written, moved: Mapping[str, Offloaded]) -> int:
     return empty
 
 
-def _inputs(raw: Raw, place: Offloaded | None) -> str | None:
+def inputs_of(raw: Raw, place: Offloaded | None = None) -> str | None:
+    """The preview of inputs, which may have been moved to `place`; None when nothing was said."""
     if place is not None:
         return place.preview
     return preview(bytes(raw)) if said(raw) else None
 
 
-def _outputs(field: Raw, place: Offloaded | None) -> Outputs | None:
+def outputs_of(field: Raw, place: Offloaded | None = None) -> Outputs | None:
+    """What outputs say, which may have been moved to `place`; None when nothing was said."""
     if place is None and not said(field):
         return None
     raw = bytes(field)  # Of those that were moved: their essence.
@@ -224,7 +227,7 @@ def _outputs(field: Raw, place: Offloaded | None) -> Outputs | None:
     return Outputs(
         preview(raw) if place is None else place.preview,
         usage_of_outputs(raw),
-        _cut(model_of_outputs(raw), WORD_CHARS_MAX),
+        cut(model_of_outputs(raw), WORD_CHARS_MAX),
     )
 
 
@@ -235,12 +238,12 @@ def _facts(raw: Raw, rank: int) -> Facts:
     extra = bytes(raw)
     facts = extra_facts(extra)
     return Facts(
-        _cut(facts.thread_id, WORD_CHARS_MAX),
-        _cut(facts.conversation_id, WORD_CHARS_MAX),
-        _cut(facts.session_id, WORD_CHARS_MAX),
-        _cut(facts.invocation_model, WORD_CHARS_MAX),
-        _cut(facts.ls_model_name, WORD_CHARS_MAX),
-        _cut(facts.ls_provider, WORD_CHARS_MAX),
+        cut(facts.thread_id, WORD_CHARS_MAX),
+        cut(facts.conversation_id, WORD_CHARS_MAX),
+        cut(facts.session_id, WORD_CHARS_MAX),
+        cut(facts.invocation_model, WORD_CHARS_MAX),
+        cut(facts.ls_model_name, WORD_CHARS_MAX),
+        cut(facts.ls_provider, WORD_CHARS_MAX),
         None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
         _metadata(extra, facts.metadata, rank),
     )
@@ -275,8 +278,8 @@ def project_named(fields: RunFields) -> tuple[bytes, str | None] | None:
 
     An id that follows from a name is that of the project unless `projections.naming` knows otherwise.
     """
-    return _project(
-        _Written(
+    return project_of(
+        Written(
             project_name=_text(fields.project_name),
             session_name=_text(fields.session_name),
             session_id=_text(fields.session_id),
@@ -294,11 +297,12 @@ def project_names_in(events: Iterable[RecordedEvent]) -> Iterator[tuple[bytes, s
                 yield project[0], project[1]
 
 
-def _project(written: _Written) -> tuple[bytes, str | None] | None:
+def project_of(written: Written) -> tuple[bytes, str | None] | None:
+    """The project that a usual write names, as `project_named` has it."""
     for text in (written.project_name, written.session_name):
         if text and (name := column_text(text, NAME_CHARS_MAX)):
             return project_id_of(name), name
-    given = _id(written.session_id)
+    given = id_of(written.session_id)
     return None if given is None else (given, None)
 
 
@@ -342,7 +346,7 @@ def column_text(value: str, chars_max: int) -> str:
 
 def read_tags(raw: Raw | bytes) -> str | None:
     """A field that should be a list of texts, as the JSON of one that fits a column; None when it is empty."""
-    return _tags(_texts(raw)) or None
+    return tags_text(_texts(raw)) or None
 
 
 def is_empty(raw: Raw | bytes) -> bool:
@@ -379,14 +383,16 @@ def _moment(raw: Raw | bytes) -> str | int | float | None:
     return value if isinstance(value, (str, int, float)) else None
 
 
-def _tags(texts: list[str]) -> str:
+def tags_text(texts: list[str]) -> str:
     """The JSON of some tags; empty when there are none."""
     return dumps([column_text(text, TAG_CHARS_MAX) for text in texts[:TAGS_MAX]]).decode() if texts else ""
 
 
-def _cut(text: str | None, chars_max: int) -> str | None:
+def cut(text: str | None, chars_max: int) -> str | None:
+    """The text as `column_text` has it, if there is one."""
     return None if text is None else column_text(text, chars_max)
 
 
-def _id(text: str | None) -> bytes | None:
+def id_of(text: str | None) -> bytes | None:
+    """The id that a text holds; None when there is none."""
     return None if text is None else parse_id(text)

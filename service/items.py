@@ -27,6 +27,7 @@ from events.kinds import (
     FeedbackDeleted,
     FeedbackPatched,
     FeedbackPosted,
+    Operation,
     ProjectCreated,
     RunFields,
     RunPatched,
@@ -124,7 +125,7 @@ def _read_run(
     item = _run_item(operation, raw, fields, run_id or read_id(fields.id), source, field_bytes_max)
     yield item
     if not isinstance(item, Refused) and said(fields.attachments):
-        yield from _inline_attachments(item.stream[1:], bytes(fields.attachments))
+        yield from _inline_attachments(operation, item.stream[1:], bytes(fields.attachments))
 
 
 def _run_item(
@@ -177,7 +178,7 @@ def _offloaded_run(operation: str, run_id: bytes, raw: bytes, field_bytes_max: i
     )
 
 
-def _inline_attachments(run_id: bytes, raw: bytes) -> Iterator[Item]:
+def _inline_attachments(operation: str, run_id: bytes, raw: bytes) -> Iterator[Item]:
     """Attachments inside a run's JSON: `{"name": ["type", "base64"]}`.
 
     A client that attached a file of its own disk sends its path there: that is not base64 and is never opened.
@@ -193,16 +194,17 @@ def _inline_attachments(run_id: bytes, raw: bytes) -> Iterator[Item]:
                     body = base64.b64decode(encoded, validate=True)
                 except (binascii.Error, ValueError):
                     continue
-                yield attachment_item(run_id, name, media_type, body)
+                yield attachment_item(run_id, name, media_type, body, operation)
             case _:
                 continue
 
 
-def attachment_item(run_id: bytes, name: str, media_type: str, body: bytes) -> NewEvent:
+def attachment_item(run_id: bytes, name: str, media_type: str, body: bytes, operation: str = POST) -> NewEvent:
     """The event of an attachment. Its bytes are stored once, whoever else attached the same."""
     content = Content(hashlib.sha256(body).digest(), body)
-    payload = attachment_payload(name, media_type, len(body), content.hash)
-    event = AttachmentStored(run_id, name, media_type, len(body), content.hash)
+    told: Operation = "patch" if operation == PATCH else "post"
+    payload = attachment_payload(name, media_type, len(body), content.hash, told)
+    event = AttachmentStored(run_id, name, media_type, len(body), content.hash, told)
     return seal("AttachmentStored", run_stream(run_id), payload, event, contents=(content,))
 
 
@@ -300,6 +302,16 @@ class _RunParts:
     fields: dict[str, bytes] = field(default_factory=dict)
 
 
+class _Attached(NamedTuple):
+    """An attachment in a part of its own."""
+
+    run_id: bytes
+    name: str
+    media_type: str
+    body: bytes
+    operation: str | None
+
+
 def multipart_items(multipart: Multipart, *, field_bytes_max: int) -> list[Item]:
     """The items of a body in parts, in the order in which they begin. Parts: langsmith-wire.md §3.2."""
     return list(each_of_multipart(multipart, field_bytes_max=field_bytes_max))
@@ -307,7 +319,8 @@ def multipart_items(multipart: Multipart, *, field_bytes_max: int) -> list[Item]
 
 def each_of_multipart(multipart: Multipart, *, field_bytes_max: int) -> Iterator[Item]:
     """The same, one after the other."""
-    gathered: list[_RunParts | Item] = []
+    gathered: list[_RunParts | _Attached | Item] = []
+    writes: dict[bytes, str] = {}  # of each run the last so far
     open_runs: dict[tuple[str, bytes], _RunParts] = {}
     run: _RunParts | None = None  # whose part came last: the next one is most likely another of its fields
     for part in multipart.parts:
@@ -317,22 +330,24 @@ def each_of_multipart(multipart: Multipart, *, field_bytes_max: int) -> Iterator
         kind, _, rest = part.name.partition(".")
         if kind in _RUN_EVENTS:
             run = _gather_run_part(kind, rest, part, gathered, open_runs) or run
+            if run is not None:
+                writes[run.run_id] = run.operation
         elif kind == "attachment":
-            gathered.append(_attachment_part(rest, part))
+            gathered.append(_attachment_part(rest, part, writes))
         elif kind == "feedback":
             gathered.append(feedback_posted(part.data, source=part.name, feedback_id=parse_id(rest)))
         else:
             gathered.append(Refused(part.name or "part", _unknown_part(part), part.data))
     if multipart.truncated:
         gathered.append(Refused("body", "the body ends before its closing boundary", multipart.truncated))
-    return _sealed(_item(entry, field_bytes_max) for entry in gathered)
+    return _sealed(_item(entry, writes, field_bytes_max) for entry in gathered)
 
 
 def _gather_run_part(
     operation: str,
     rest: str,
     part: Part,
-    gathered: list[_RunParts | Item],
+    gathered: list[_RunParts | _Attached | Item],
     open_runs: dict[tuple[str, bytes], _RunParts],
 ) -> _RunParts | None:
     """The run write that the part belongs to; None when its name holds no id."""
@@ -353,12 +368,13 @@ def _gather_run_part(
     return run
 
 
-def _attachment_part(rest: str, part: Part) -> Item:
+def _attachment_part(rest: str, part: Part, writes: Mapping[bytes, str]) -> "_Attached | Refused":
+    """The attachment, with the write of its run that came last before it, if one did."""
     id_text, _, name = rest.partition(".")
     run_id = parse_id(id_text)
     if run_id is None or not name:
         return Refused(part.name, f"{part.name}: expected attachment.<run id>.<name>", part.data)
-    return attachment_item(run_id, name, part.content_type or _DEFAULT_MEDIA_TYPE, part.data)
+    return _Attached(run_id, name, part.content_type or _DEFAULT_MEDIA_TYPE, part.data, writes.get(run_id))
 
 
 def _unknown_part(part: Part) -> str:
@@ -366,8 +382,14 @@ def _unknown_part(part: Part) -> str:
     return f"a part is named {part.name!r}: {expected}" if part.name else f"a part has no name: {expected}"
 
 
-def _item(entry: _RunParts | Item, field_bytes_max: int) -> Item | _Read:
-    return _run_of_parts(entry, field_bytes_max) if isinstance(entry, _RunParts) else entry
+def _item(entry: _RunParts | _Attached | Item, writes: Mapping[bytes, str], field_bytes_max: int) -> Item | _Read:
+    if isinstance(entry, _RunParts):
+        return _run_of_parts(entry, field_bytes_max)
+    if isinstance(entry, _Attached):
+        # No part tells which write a file came with. SDKs send it after that; alone, it is taken for a POST's.
+        operation = entry.operation or writes.get(entry.run_id, POST)
+        return attachment_item(entry.run_id, entry.name, entry.media_type, entry.body, operation)
+    return entry
 
 
 def _run_of_parts(run: _RunParts, field_bytes_max: int) -> Item | _Read:
