@@ -324,6 +324,8 @@ class RunsQueryV2(BaseModel):
     )
     ai_search: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
     sem_filter: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
+    min_feedback_modified_at: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
+    max_feedback_modified_at: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
 
 
 class RunV2(BaseModel):
