@@ -75,7 +75,7 @@ async def test_the_other_filters_hold_as_well_and_pages_tell_each_trace_once(sto
     page = await store.roots(search="x", search_in="all", project="p", limit=2, offset=3)
     assert [run["id"] for run in page["runs"]] == newest[2:4]
     assert page["runs"][0]["project_name"] == "p"
-    too_far = {"search": "x", "search_in": "all", "offset": 10_001}
+    too_far: dict[str, Any] = {"search": "x", "search_in": "all", "offset": 10_001}
     assert (await store.client.get("/dashboard/runs/roots", params=too_far)).status_code == 422
 
 
