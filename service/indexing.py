@@ -110,7 +110,7 @@ class Indexing:
         await asyncio.to_thread(self._stop.wait, seconds)
 
 
-def indexing(request: Request) -> Indexing:
+async def indexing(request: Request) -> Indexing:
     found: Indexing = request.app.state.indexing
     return found
 

@@ -102,7 +102,7 @@ def sdk_of(user_agent: str | None) -> tuple[str | None, str | None]:
     return product, version.partition("-")[0] or None
 
 
-def intake(request: Request) -> Intake:
+async def intake(request: Request) -> Intake:
     found: Intake = request.app.state.intake
     return found
 
