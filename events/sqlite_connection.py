@@ -23,7 +23,9 @@ async def connect(path: str, pragmas: Sequence[str], **options: Any) -> "ReadCon
     """A connection to the file, prepared by these pragmas. `options` are those of `sqlite3.connect`."""
 
     def opened() -> sqlite3.Connection:
-        connection = sqlite3.connect(path, isolation_level=None, cached_statements=_STATEMENTS_KEPT, **options)
+        connection: sqlite3.Connection = sqlite3.connect(
+            path, isolation_level=None, cached_statements=_STATEMENTS_KEPT, **options
+        )
         try:
             for pragma in pragmas:
                 connection.execute(pragma)
@@ -34,7 +36,8 @@ async def connect(path: str, pragmas: Sequence[str], **options: Any) -> "ReadCon
 
     connection = ReadConnection(opened, _ROWS_AT_ONCE)
     connection._thread.daemon = True  # A process that ends does not wait for it.
-    return await connection
+    await connection
+    return connection
 
 
 class ReadConnection(aiosqlite.Connection):
@@ -44,7 +47,13 @@ class ReadConnection(aiosqlite.Connection):
 
     def begin(self) -> None:
         """Begin a transaction together with the next statement: until then it would hold nothing anyway."""
-        self._begin = "BEGIN"
+        if not self._conn.in_transaction:
+            self._begin = "BEGIN"
+
+    async def rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """All rows of a statement, in the transaction that was begun, or that begins with it."""
+        self.begin()
+        return await self.errand(lambda connection: connection.execute(statement, values).fetchall())
 
     def cursor(self) -> "ReadCursor":  # type: ignore[override]
         return ReadCursor(self)
@@ -58,7 +67,7 @@ class ReadConnection(aiosqlite.Connection):
     async def _end(self, statement: str) -> None:
         self._begin = None
         if self._conn.in_transaction:
-            await self._execute(self._conn.execute, statement)
+            await self._execute(self._conn.execute, statement)  # type: ignore[no-untyped-call]
 
     async def errand(self, work: Callable[[sqlite3.Connection], Outcome]) -> Outcome:
         """What the thread's work comes to, in the transaction that was begun. Work that nobody waits for ends."""
@@ -70,7 +79,7 @@ class ReadConnection(aiosqlite.Connection):
             return work(self._conn)
 
         try:
-            outcome: Outcome = await self._execute(done)
+            outcome: Outcome = await self._execute(done)  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
             self._conn.interrupt()
             raise

@@ -1,7 +1,7 @@
 """The attachments of runs: names, types and sizes. The bytes are in the content store, once for each content."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, LargeBinary, PrimaryKeyConstraint, SmallInteger, Table, Text, select
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.dialect import Writer
 from events.kinds import AttachmentStored
 from events.log import RecordedEvent
+from events.prepared import Prepared, given, one_of
 from events.schema import SHARD, metadata
 from projections.words import column_text
 
@@ -72,14 +73,15 @@ async def of_runs(
     connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD
 ) -> dict[bytes, list[Attachment]]:
     """The attachments of these runs, by name; runs without any are left out."""
-    columns = [column for column in attachments.c if column.name != "shard"]
-    query = (
-        select(*columns)
-        .where(attachments.c.shard == shard, attachments.c.run_id.in_(run_ids))
-        .order_by(attachments.c.run_id, attachments.c.name)
-    )
     found: dict[bytes, list[Attachment]] = {}
-    for row in await connection.execute(query):
-        attachment = Attachment(bytes(row[0]), row[1], row[2], row[3], bytes(row[4]))
+    for row in await _OF_RUNS.rows(connection, shard=shard, run_ids=run_ids):
+        attachment = Attachment(*row)
         found.setdefault(attachment.run_id, []).append(attachment)
     return found
+
+
+_OF_RUNS: Final = Prepared(
+    select(*(attachments.c[field.name] for field in fields(Attachment)))
+    .where(attachments.c.shard == given("shard"), attachments.c.run_id.in_(one_of("run_ids")))
+    .order_by(attachments.c.run_id, attachments.c.name)
+)
