@@ -4,6 +4,7 @@ Building a statement for each request, and taking its rows through SQLAlchemy's 
 a driver takes to find a few rows (docs/performance.md).
 """
 
+import itertools
 import logging
 import re
 import sqlite3
@@ -65,7 +66,7 @@ class Prepared:
             raise DBAPIError(text, None, error) from error
 
 
-def _announce(connection: AsyncConnection, text: str, arguments: list[Any]) -> None:
+def _announce(connection: AsyncConnection, text: str, arguments: tuple[Any, ...]) -> None:
     """Tell whoever listens to SQLAlchemy's statements, and its log when that is asked for, of this one, too."""
     sync = connection.sync_connection
     assert sync is not None
@@ -84,14 +85,15 @@ class _Written(NamedTuple):
     spread: frozenset[str]
     """Those names that stand for several values, each with a place of its own."""
 
-    def filled(self, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    def filled(self, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
         """The text, and the values in the order of their places."""
         every = {**self.own, **values}
         if not self.spread:
-            return self.text, [every[name] for name in self.names]
+            return self.text, tuple(every[name] for name in self.names)
         padded = {name: _padded(every[name]) for name in self.spread}
         text = _MANY.sub(lambda found: f"{found[1] or ''}IN ({','.join('?' * len(padded[found[2]]))})", self.text)
-        return text, [value for name in self.names for value in (padded[name] if name in padded else (every[name],))]
+        spread = (padded[name] if name in padded else (every[name],) for name in self.names)
+        return text, tuple(itertools.chain.from_iterable(spread))
 
 
 def _padded(values: Sequence[Any]) -> list[Any]:
@@ -109,8 +111,7 @@ def _write(query: SelectBase | TextClause, dialect: Dialect) -> _Written:
         return _Written(text, names, own, frozenset(many))
     # One array for several values, whatever their number.
     names = [*(name for name in names if name not in many), *many]
-    arrays = {
-        name: f"(${number}::{compiled.binds[name].type.compile(dialect)}[])" for number, name in enumerate(names, 1)
-    }
+    kinds = {name: compiled.binds[name].type.compile(dialect) for name in many}
+    arrays = {name: f"(${names.index(name) + 1}::{kind}[])" for name, kind in kinds.items()}
     text = _MANY.sub(lambda found: f"{'<> ALL' if found[1] else '= ANY'} {arrays[found[2]]}", text)
     return _Written(text, names, own, frozenset())
