@@ -39,7 +39,7 @@ _HEADERS: Final = {
 _folder = PageFolder()
 
 
-def page_folder() -> PageFolder:
+async def page_folder() -> PageFolder:
     return _folder
 
 

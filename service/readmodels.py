@@ -33,7 +33,7 @@ _US_PER_S = 1_000_000
 _ADMINISTRATING = (Depends(refuse_foreign_origin), Depends(authorise(Scope.ADMIN)))
 
 
-def jobs(request: Request) -> RebuildJobs:
+async def jobs(request: Request) -> RebuildJobs:
     found: RebuildJobs = request.app.state.rebuild_jobs
     return found
 
