@@ -4,10 +4,10 @@ import { CopyButton } from "./copying.js";
 import { homeHref, LiveSwitch, Problem } from "./frame.js";
 import { Icon, STATUS_WORDS, StatusIcon, TypeIcon } from "./icons.js";
 import { useKeys } from "./keyboard.js";
+import { later } from "./later.js";
 import { Minimap } from "./minimap.js";
 import { counted, count, dollars } from "./numbers.js";
 import { place, tracesHref } from "./place.js";
-import { RunPanel } from "./run.js";
 import { ShareButton } from "./sharing.js";
 import { Splitter } from "./splitter.js";
 import { LogStream } from "./stream.js";
@@ -18,6 +18,7 @@ import { TraceStore } from "./trace_store.js";
 import { classes, html, useEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
 
 const MINIMAP_ROWS = 24;
+const RunPanel = later(() => import("./run.js"), "RunPanel");
 
 export function TracePage({ id }) {
   return html`<${TraceView} source=${useMemo(() => new OwnTrace(id), [id])} />`;
