@@ -5,7 +5,7 @@ import { useKeys } from "./keyboard.js";
 import { dollars, short } from "./numbers.js";
 import { useRows } from "./rows.js";
 import { duration } from "./times.js";
-import { classes, html, useEffect, useLayoutEffect, useRef, useState } from "./view.js";
+import { classes, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./view.js";
 
 const ROW = 30;
 const HEAD = 28;
@@ -18,6 +18,7 @@ const ZOOM_STEP = 0.6;
 export function Timeline({ store, selected, choose, found, now }) {
   const { rows, tree, scale } = store;
   const { box, shows, first, last } = useRows({ count: rows.length, rowHeight: ROW, head: HEAD });
+  const pool = usePool(last - first);
   const at = rows.findIndex((step) => step.id === selected);
   const shownFor = useRef(null);
 
@@ -69,11 +70,19 @@ export function Timeline({ store, selected, choose, found, now }) {
     <div class="steps-rows" role="rowgroup" style=${{ height: `${rows.length * ROW}px` }}>
       ${rows.slice(first, last).map((step, i) => {
         const state = { isCurrent: step.id === selected, isFolded: store.folded.has(step.id), isFound: found.has(step.id) };
-        return html`<${StepRow} key=${step.id} step=${step} row=${first + i} scale=${scale} now=${now} store=${store} choose=${choose} ...${state} />`;
+        // Rows that are scrolled out of sight lend their elements to those that come into it.
+        return html`<${StepRow} key=${(first + i) % pool} step=${step} row=${first + i} scale=${scale} now=${step.isRunning ? now : 0} store=${store} choose=${choose} ...${state} />`;
       })}
     </div>
     ${tree.steps.length > 1 ? null : html`<p class="grid-end">This trace is a single run</p>`}
   </div>`;
+}
+
+/** The most rows that were drawn at once so far. */
+function usePool(drawn) {
+  const most = useRef(0);
+  most.current = Math.max(most.current, drawn);
+  return most.current;
 }
 
 function StepRow({ step, row, scale, now, store, choose, isCurrent, isFolded, isFound }) {
@@ -84,7 +93,7 @@ function StepRow({ step, row, scale, now, store, choose, isCurrent, isFolded, is
     event.stopPropagation();
     store.toggle(step);
   };
-  return html`<div class=${names} style=${place} role="row" id=${`step-${step.id}`} aria-rowindex=${row + 2} aria-level=${step.level + 1} aria-expanded=${step.size ? !isFolded : null} aria-selected=${isCurrent} onClick=${() => choose(step)}>
+  return useMemo(() => html`<div class=${names} style=${place} role="row" id=${`step-${step.id}`} aria-rowindex=${row + 2} aria-level=${step.level + 1} aria-expanded=${step.size ? !isFolded : null} aria-selected=${isCurrent} onClick=${() => choose(step)}>
     <span role="gridcell" class="cell-step" style=${indent}>
       ${step.size ? html`<button type="button" class="fold" tabindex="-1" aria-label=${`${isFolded ? "Unfold" : "Fold"} ${step.name}`} onClick=${fold}><${Icon} name="chevron" size=${12} /></button>` : html`<span class="fold"></span>`}
       <${TypeIcon} type=${step.type} isMissing=${step.isMissing} />
@@ -98,7 +107,7 @@ function StepRow({ step, row, scale, now, store, choose, isCurrent, isFolded, is
     </span>
     <span role="gridcell" class="cell-usage" title=${step.cost ? dollars(step.cost) : null}>${short(step.tokens)}</span>
     <span role="gridcell" class="cell-track">${step.start === null ? null : html`<${Bar} step=${step} scale=${scale} now=${now} />`}</span>
-  </div>`;
+  </div>`, [step, row, scale, now, isCurrent, isFolded, isFound]);
 }
 
 function Bar({ step, scale, now }) {

@@ -5,12 +5,13 @@ import { FirstSteps } from "./first_steps.js";
 import { LiveSwitch, Problem } from "./frame.js";
 import { Icon, StatusIcon, TypeIcon } from "./icons.js";
 import { useKeys } from "./keyboard.js";
+import { Ago } from "./moments.js";
 import { count, dollars, short } from "./numbers.js";
 import { place, traceHref } from "./place.js";
 import { remembered } from "./remembered.js";
 import { useRowHeight, useRows } from "./rows.js";
 import { LogStream } from "./stream.js";
-import { ago, duration, exactTime } from "./times.js";
+import { duration } from "./times.js";
 import { FILTERS, filtersOf, TraceList } from "./trace_list.js";
 import { classes, html, useEffect, useLayoutEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
 
@@ -83,7 +84,7 @@ function TraceRows({ list, search }) {
   const { box, shows, first, last, top } = useRows({ count: rows.length, rowHeight, head: HEAD });
   const [currentId, setCurrentId] = useState(left?.search === search ? left.currentId : null);
   const now = useNow(5000);
-  const above = useAnchor(rows, box, rowHeight);
+  const above = useAnchor(rows, box, rowHeight, top);
   useKept(list, search, box, currentId);
 
   list.lookAt(() => ({ first: Math.floor(top / rowHeight), last }));
@@ -107,7 +108,7 @@ function TraceRows({ list, search }) {
     { keys: ["Enter", "o"], words: "open the trace", run: open },
     { keys: ["Escape"], words: "let go of the trace", run: () => setCurrentId(null) },
   ]);
-  const slowest = rows.slice(first, last).reduce((most, row) => Math.max(most, lasted(row, now) ?? 0), 1);
+  const slowest = useMemo(() => rows.reduce((most, row) => Math.max(most, lasted(row, now) ?? 0), 1), [rows, now]);
   const isLoadingFirst = list.isLoading && !rows.length && !list.error;
   return html`<div class="grid-area">
     ${above > 0 && top > 0 ? html`<button type="button" class="arrived" onClick=${() => { box.current.scrollTop = 0; }}><${Icon} name="up" size=${14} />${above} new</button>` : null}
@@ -130,7 +131,6 @@ function Heads() {
   return HEADS.map(([words, unseen]) => html`<span role="columnheader" class=${classes("head", words && `cell-${words.toLowerCase()}`)}>${words}${unseen ? html`<span class="unseen">${unseen}</span>` : null}</span>`);
 }
 
-// Words that change their width come as new elements: an old one that moved would be a shift of the layout.
 function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, isFresh }) {
   const took = lasted(row, now);
   const top = { transform: `translateY(${rowPlace * rowHeight}px)`, height: `${rowHeight}px` };
@@ -148,7 +148,7 @@ function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, is
     <span role="gridcell" class="cell-latency">${took === null ? null : html`<span class="latency-words"><span key=${duration(took)}>${duration(took)}</span></span><${LatencyBar} took=${took} slowest=${slowest} status=${row.status} />`}</span>
     <span role="gridcell" class="cell-tokens">${short(row.trace_total_tokens)}</span>
     <span role="gridcell" class="cell-cost">${dollars(row.trace_total_cost)}</span>
-    <span role="gridcell" class="cell-started"><time key=${ago(row.start, now)} datetime=${row.start_time} title=${exactTime(row.start)}>${ago(row.start, now)}</time></span>
+    <span role="gridcell" class="cell-started"><${Ago} iso=${row.start_time} ms=${row.start} now=${now} /></span>
   </div>`;
 }
 
@@ -169,29 +169,22 @@ function snippet(row) {
 }
 
 /** Holds what the viewer reads where it is when rows come above it. Gives how many came that were not seen yet. */
-function useAnchor(rows, box, rowHeight) {
-  const anchor = useRef({ id: null, offset: 0 });
+function useAnchor(rows, box, rowHeight, top) {
+  const anchor = useRef({ id: null, at: 0 });
   const [above, setAbove] = useState(0);
   useLayoutEffect(() => {
-    const element = box.current;
-    if (!element) return;
     const at = rows.findIndex((row) => row.id === anchor.current.id);
-    if (at > anchor.current.at && element.scrollTop > 0) {
-      setAbove((old) => old + at - anchor.current.at);
-      element.scrollTop += (at - anchor.current.at) * rowHeight;
-    }
-    note();
+    const came = at - anchor.current.at;
+    if (at === -1 || came <= 0 || top === 0) return;
+    anchor.current.at = at;
+    setAbove((old) => old + came);
+    box.current.scrollTop += came * rowHeight;
   }, [rows]);
-  const note = () => {
-    const at = Math.floor((box.current?.scrollTop ?? 0) / rowHeight);
+  useLayoutEffect(() => {
+    const at = Math.floor(top / rowHeight);
     anchor.current = { id: rows[at]?.id ?? null, at };
     if (at === 0) setAbove(0);
-  };
-  useEffect(() => {
-    const element = box.current;
-    element?.addEventListener("scroll", note, { passive: true });
-    return () => element?.removeEventListener("scroll", note);
-  });
+  }, [top, rows.length === 0]);
   return above;
 }
 
