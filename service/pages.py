@@ -23,6 +23,7 @@ _DOCUMENT: Final = "index.html"
 # The scripts that draw what is at an address; `main.js` has the last word. They are only fetched sooner for being here.
 _DRAWN_BY: Final = (
     (re.compile(r"/ui/traces/.|/public/"), ("trace.js", "run.js")),
+    (re.compile(r"/ui/compare/"), ("compare.js",)),
     (re.compile(r"/ui/overview"), ("overview.js",)),
     (re.compile(r"/ui/operations"), ("operations.js",)),
     (re.compile(r"/ui/runs/|/o/"), ("links.js",)),

@@ -1,6 +1,7 @@
 // What is around every page: the bar at the top, the sheet of keys, and the question for an API key.
 
 import { key } from "./api.js";
+import { ChosenNote } from "./choosing.js";
 import { Icon } from "./icons.js";
 import { keyboard, useKeys } from "./keyboard.js";
 import { place } from "./place.js";
@@ -44,6 +45,7 @@ export function Frame({ children }) {
         <button type="button" class="quiet" onClick=${() => setHelpOpen(true)} aria-label="Keys" title="Keys (?)">?</button>
       </div>
     </header>
+    ${isShared ? null : html`<${ChosenNote} />`}
     <main id="main" tabindex="-1">${children}</main>
     ${isHelpOpen ? html`<${HelpSheet} close=${() => setHelpOpen(false)} />` : null}
     ${key.asking ? html`<${KeyQuestion} />` : null}

@@ -10,6 +10,7 @@ const TracesPage = later(() => import("./traces.js"), "TracesPage");
 const TracePage = later(() => import("./trace.js"), "TracePage");
 const SharedPage = later(() => import("./trace.js"), "SharedPage");
 const OverviewPage = later(() => import("./overview.js"), "OverviewPage");
+const ComparePage = later(() => import("./compare.js"), "ComparePage");
 const OperationsPage = later(() => import("./operations.js"), "OperationsPage");
 const LinkPage = later(() => import("./links.js"), "LinkPage");
 
@@ -18,6 +19,7 @@ const UUID = "[0-9a-fA-F-]{32,36}";
 const ROUTES = [
   [/^\/(?:ui|ui\/traces)?$/, () => html`<${TracesPage} />`],
   [new RegExp(`^/ui/traces/(${UUID})$`), (id) => html`<${TracePage} key=${id} id=${id} />`],
+  [new RegExp(`^/ui/compare/(${UUID})/(${UUID})$`), (...ids) => html`<${ComparePage} key=${ids.join()} ids=${ids} />`],
   [/^\/ui\/overview$/, () => html`<${OverviewPage} />`],
   [/^\/ui\/operations$/, () => html`<${OperationsPage} />`],
   [new RegExp(`^/ui/runs/(${UUID})$`), (id) => html`<${LinkPage} key=${id} runId=${id} />`],

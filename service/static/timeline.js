@@ -12,6 +12,7 @@ const HEAD = 28;
 const INDENT = 16;
 const INDENT_LEVELS = 18;
 const TICK_PX = 110;
+const TICK_WORDS_PX = 48;
 const ZOOM_STEP = 0.6;
 
 /** The rows. `selected` is the id of the run that is looked at; `choose(step)` looks at another. */
@@ -65,6 +66,7 @@ export function Timeline({ store, selected, choose, found, now }) {
     <div class="steps-head" role="row">
       <span role="columnheader" class="cell-step">Run</span>
       <span role="columnheader" class="cell-usage">Tokens</span>
+      <span role="columnheader" class="cell-price">Cost</span>
       <span role="columnheader" class="cell-track"><span class="unseen">Timeline</span><${Axis} scale=${scale} /></span>
     </div>
     <div class="steps-rows" role="rowgroup" style=${{ height: `${rows.length * ROW}px` }}>
@@ -101,11 +103,11 @@ function StepRow({ step, row, scale, now, store, choose, isCurrent, isFolded, is
       ${step.level > INDENT_LEVELS ? html`<span class="badge" title="Levels below the root">${step.level}</span>` : null}
       ${step.isCycle ? html`<span class="badge for-warning" title="This run is its own ancestor: the circle is cut here">cycle</span>` : null}
       ${step.isMissing ? html`<span class="badge for-warning" title="Runs name this one as their parent, but it never came">${step.id.slice(0, 8)}</span>` : null}
-      ${step.status === "failed" ? html`<${StatusIcon} status="failed" />` : null}
-      ${step.isRunning ? html`<${StatusIcon} status="running" />` : null}
+      ${step.isMissing ? null : html`<${StatusIcon} status=${step.status} />`}
       ${isFolded ? html`<span class="badge">+${step.size}</span>` : null}
     </span>
-    <span role="gridcell" class="cell-usage" title=${step.cost ? dollars(step.cost) : null}>${short(step.tokens)}</span>
+    <span role="gridcell" class="cell-usage">${short(step.tokens)}</span>
+    <span role="gridcell" class="cell-price">${dollars(step.cost)}</span>
     <span role="gridcell" class="cell-track">${step.start === null ? null : html`<${Bar} step=${step} scale=${scale} now=${now} />`}</span>
   </div>`, [step, row, scale, now, isCurrent, isFolded, isFound]);
 }
@@ -138,7 +140,7 @@ function Axis({ scale }) {
   const zero = scale.whole.from;
   return html`<span class="axis" ref=${axis} aria-hidden="true">${scale.ticks(Math.max(2, width / TICK_PX)).map((tick) => {
     const at = scale.at(zero + tick);
-    return at > 0.96 ? null : html`<span class="tick" key=${tick} style=${{ left: `${100 * at}%` }}>${duration(tick)}</span>`;
+    return at > 1 - TICK_WORDS_PX / width ? null : html`<span class="tick" key=${tick} style=${{ left: `${100 * at}%` }}>${duration(tick)}</span>`;
   })}</span>`;
 }
 

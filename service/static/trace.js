@@ -56,7 +56,7 @@ function TraceView({ source }) {
     <div class=${classes("trace-body", panel && "has-panel")}>
       <${TracePart} store=${store} selected=${selected} choose=${choose} now=${now} />
       ${panel ? html`<${Splitter} />` : null}
-      ${panel ? html`<aside class="panel" aria-label="Run"><button type="button" class="quiet panel-back" onClick=${close}>Back to the tree</button>${panel}</aside>` : null}
+      ${panel ? html`<aside class="panel" aria-label="Run"><button type="button" class="quiet panel-back" onClick=${close}><${Icon} name="chevron" size=${12} />Back to the tree</button>${panel}</aside>` : null}
     </div>
   </div>`;
 }
@@ -97,9 +97,11 @@ function TraceHead({ store, stream, now, choose }) {
       ${source.isShared ? null : html`<a class="quiet back" href=${homeHref()} aria-label="Back to the traces"><${Icon} name="chevron" /></a>`}
       <${TypeIcon} type=${root.type} isMissing=${root.isMissing} />
       <h1>${root.isMissing ? "A trace whose root never came" : root.name || "(no name)"}</h1>
-      <${CopyButton} text=${source.traceId} label="Copy the trace's id" />
-      <${CopyButton} text=${() => location.href} label="Copy a link to this page" words="Link" />
-      ${source.isShared || root.isMissing ? null : html`<${ShareButton} runId=${root.id} />`}
+      <span class="title-tools">
+        <${CopyButton} text=${source.traceId} label="Copy the trace's id" />
+        <${CopyButton} text=${() => location.href} label="Copy a link to this page" words="Link" />
+        ${source.isShared || root.isMissing ? null : html`<${ShareButton} runId=${root.id} />`}
+      </span>
       <span class="head-end">${stream ? html`<${LiveSwitch} stream=${stream} />` : null}</span>
     </div>
     <dl class="facts">

@@ -1,5 +1,6 @@
 // The list of traces.
 
+import { choice } from "./choosing.js";
 import { FilterBar } from "./filters.js";
 import { FirstSteps } from "./first_steps.js";
 import { LiveSwitch, Problem } from "./frame.js";
@@ -106,6 +107,7 @@ function TraceRows({ list, search }) {
     { keys: ["PageUp"], words: null, run: () => move(-12) },
     { keys: ["g", "Home"], words: "first trace", run: () => move(-rows.length) },
     { keys: ["Enter", "o"], words: "open the trace", run: open },
+    { keys: ["c"], words: "compare the trace with another", run: () => { if (current !== -1) choice.take(rows[current]); } },
     { keys: ["Escape"], words: "let go of the trace", run: () => setCurrentId(null) },
   ]);
   const slowest = useMemo(() => rows.reduce((most, row) => Math.max(most, lasted(row, now) ?? 0), 1), [rows, now]);
@@ -165,7 +167,18 @@ function lasted(row, now) {
 
 function snippet(row) {
   if (row.error) return row.error.split("\n", 1)[0];
-  return [row.outputs, row.inputs].find((preview) => typeof preview === "string") ?? "";
+  return plain([row.outputs, row.inputs].find((preview) => typeof preview === "string") ?? "");
+}
+
+/** The words of a preview, which may be the beginning of some JSON, of markdown, or of both. */
+function plain(preview) {
+  return preview
+    .replace(/^\{"[^"]{1,40}":"/, "")
+    .replace(/"\}$/, "")
+    .replace(/\\[nrt]/g, " ")
+    .replace(/\\(["\\/])/g, "$1")
+    .replace(/\*\*|__|`+|^#+ /g, "")
+    .replace(/\s*\|[\s|:-]*/g, " | ");
 }
 
 /** Holds what the viewer reads where it is when rows come above it. Gives how many came that were not seen yet. */

@@ -71,6 +71,7 @@ async def test_every_file_that_the_document_names_is_there_and_kept_for_good(cli
         ("/", {"traces.js"}),
         ("/ui/traces/1", {"trace.js", "run.js"}),
         ("/public/token/r", {"trace.js", "run.js"}),
+        ("/ui/compare/1/2", {"compare.js"}),
         ("/ui/overview", {"overview.js"}),
         ("/ui/operations", {"operations.js"}),
         ("/o/tenant/projects/p/1/r/2", {"links.js"}),
