@@ -4,7 +4,7 @@ import { exactJson, local, request } from "./api.js";
 import { difference } from "./diff.js";
 import { Problem } from "./frame.js";
 import { bytes } from "./numbers.js";
-import { html, useState } from "./view.js";
+import { html, useMemo, useState } from "./view.js";
 
 const SIGNS = { added: "+", removed: "−", same: " ", skipped: "…" };
 
@@ -20,8 +20,12 @@ export function Difference({ before, after }) {
     return html`<p class="more">${large.map((value) => html`<span class="snip">${value.preview}</span>`)}<button type="button" onClick=${load}>Compare ${bytes(large.reduce((sum, value) => sum + value.size, 0))}</button></p>`;
   }
   if (whole?.error) return html`<${Problem} error=${whole.error} />`;
-  const { from, to } = whole ?? { from: pretty(before), to: pretty(after) };
-  return html`<pre class="diff" tabindex="0">${difference(from, to).map(([kind, lines]) => html`<span class="diff-${kind}">${lines.map((line) => `${SIGNS[kind]} ${line}\n`).join("")}</span>`)}</pre>`;
+  return html`<${Lines} ...${whole ?? { from: pretty(before), to: pretty(after) }} />`;
+}
+
+function Lines({ from, to }) {
+  const stretches = useMemo(() => difference(from, to), [from, to]);
+  return html`<pre class="diff" tabindex="0">${stretches.map(([kind, lines]) => html`<span class="diff-${kind}">${lines.map((line) => `${SIGNS[kind]} ${line}\n`).join("")}</span>`)}</pre>`;
 }
 
 async function textOf(told) {

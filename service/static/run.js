@@ -101,7 +101,7 @@ function Facts({ run }) {
   const first = time(run.first_token_time);
   const tokens = run.total_tokens === null ? null : run.prompt_tokens === null ? count(run.total_tokens) : `${count(run.prompt_tokens)} in + ${count(run.completion_tokens)} out`;
   const facts = [
-    ["Status", html`<span class=${`with-icon words-${run.status}`}><${StatusIcon} status=${run.status} isQuiet=${true} />${STATUS_WORDS[run.status] ?? run.status}</span>`],
+    ["Status", html`<span class=${`with-icon words-${run.status}`}><${StatusIcon} status=${run.status} isQuiet=${true} since=${start} />${STATUS_WORDS[run.status] ?? run.status}</span>`],
     ["Latency", end === null ? null : duration(end - start)],
     ["First token", first === null ? null : `after ${duration(first - start)}`],
     ["Model", run.model && [run.provider, run.model].filter(Boolean).join(" / ")],

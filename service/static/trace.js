@@ -105,7 +105,7 @@ function TraceHead({ store, stream, now, choose }) {
       <span class="head-end">${stream ? html`<${LiveSwitch} stream=${stream} />` : null}</span>
     </div>
     <dl class="facts">
-      <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} />${STATUS_WORDS[status]}</dd></div>
+      <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} since=${root.start} />${STATUS_WORDS[status]}</dd></div>
       ${project ? html`<div><dt>Project</dt><dd><a href=${tracesHref({ project })}>${project}</a></dd></div>` : null}
       ${root.start === null ? null : html`<div><dt>Started</dt><dd><time title=${exactTime(root.start)}>${ago(root.start, Date.now())}</time></dd></div>`}
       <div><dt>Latency</dt><dd>${duration(took)}</dd></div>

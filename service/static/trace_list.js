@@ -29,6 +29,11 @@ const HOUR = 3_600_000;
 export const RANGES = { "15m": HOUR / 4, "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
 export const FILTERS = ["project", "status", "range", "from", "to", "search", "search_in"];
 
+/** Whether any of them leaves traces out. Where to search says nothing while nothing is searched for. */
+export function isFiltered(filters) {
+  return FILTERS.some((name) => filters[name] && name !== "search_in");
+}
+
 /** The filters that an address holds. */
 export function filtersOf(parameters) {
   return Object.fromEntries(FILTERS.map((name) => [name, parameters.get(name) ?? ""]));

@@ -13,13 +13,13 @@ import { remembered } from "./remembered.js";
 import { useRowHeight, useRows } from "./rows.js";
 import { LogStream } from "./stream.js";
 import { duration } from "./times.js";
-import { FILTERS, filtersOf, TraceList } from "./trace_list.js";
+import { FILTERS, filtersOf, isFiltered, TraceList } from "./trace_list.js";
 import { classes, html, useEffect, useLayoutEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
 
 const ROW = 40;
 const NARROW_ROW = 62;
 const HEAD = 32;
-const MORE_ROWS = 30;
+const MORE_ROWS = 20;
 
 // Who comes back from a trace finds the list as it was left.
 let left = null;
@@ -32,8 +32,7 @@ export function TracesPage() {
   useStore(list);
   const stream = useStream(list);
   useTitle(filters.project || "Traces");
-  const isFiltered = FILTERS.some((name) => filters[name]);
-  const isFirst = list.total === 0 && !isFiltered && !list.error;
+  const isFirst = list.total === 0 && !isFiltered(filters) && !list.error;
   if (isFirst) return html`<${FirstSteps} />`;
   return html`<div class="traces">
     <h1 class="unseen">Traces</h1>
@@ -42,7 +41,7 @@ export function TracesPage() {
       ${stream ? html`<${LiveSwitch} stream=${stream} />` : null}
     <//>
     ${list.error ? html`<${Problem} error=${list.error} retry=${() => list.load()} />` : null}
-    ${list.total === 0 && isFiltered ? html`<${NothingFound} />` : html`<${TraceRows} key=${search} list=${list} search=${search} />`}
+    ${list.total === 0 && isFiltered(filters) ? html`<${NothingFound} filters=${filters} />` : html`<${TraceRows} key=${search} list=${list} search=${search} />`}
   </div>`;
 }
 
@@ -74,9 +73,12 @@ function useStream(list) {
   return stream;
 }
 
-function NothingFound() {
+function NothingFound({ filters }) {
   const clear = () => place.set(Object.fromEntries(FILTERS.map((name) => [name, null])));
-  return html`<div class="empty"><h2>No trace matches these filters</h2><button type="button" onClick=${clear}>Clear the filters</button></div>`;
+  const mayBeElsewhere = filters.search && filters.search_in !== "all";
+  return html`<div class="empty"><h2>No trace matches these filters</h2><p class="empty-ways">
+    ${mayBeElsewhere ? html`<button type="button" onClick=${() => place.set({ search_in: "all" })}>Search all texts, not names alone</button>` : null}
+    <button type="button" onClick=${clear}>Clear the filters</button></p></div>`;
 }
 
 function TraceRows({ list, search }) {
@@ -137,7 +139,7 @@ function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, is
   const took = lasted(row, now);
   const top = { transform: `translateY(${rowPlace * rowHeight}px)`, height: `${rowHeight}px` };
   return html`<div class=${classes("grid-row", isCurrent && "is-current", isFresh && "is-fresh", row.status === "failed" && "is-failed")} style=${top} role="row" id=${`trace-${row.id}`} aria-rowindex=${rowPlace + 2} aria-selected=${isCurrent}>
-    <span role="gridcell" class="cell-status">${row.is_root_missing ? html`<${Icon} name="missing" label="Root missing" class="type-missing" />` : html`<${StatusIcon} status=${row.status} />`}</span>
+    <span role="gridcell" class="cell-status">${row.is_root_missing ? html`<${Icon} name="missing" label="Root missing" class="type-missing" />` : html`<${StatusIcon} status=${row.status} since=${row.start} />`}</span>
     <span role="gridcell" class="cell-name">
       <${TypeIcon} type=${row.run_type} />
       <a class="row-link" href=${traceHref(row.id)} tabindex="-1">${row.name || "(no name)"}</a>
