@@ -1,14 +1,14 @@
 """`python -m tests.benchmarks.pages`: how soon the dashboard shows what it should, measured in a real browser.
 
-The time to the first rows of the list with many traces, on a first visit and on one that finds the files kept; the time
-to open a very long trace, and the longest stall while it is scrolled; and how much memory the list takes after many live
-updates. Beside each time stands what it took of processors, which says more when others use the machine, too.
+The time to the first rows of the list with many traces, on a first visit and on one that finds the files kept; the
+time to open a very long trace, and the longest stall while it is scrolled; and how much memory the list takes after
+many live updates. Beside times stands what was used of processors, which says more when others use the machine, too.
 """
 
 import os
 import statistics
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -44,7 +44,7 @@ def test_the_keyboard_reaches_the_page_first_and_every_control_shows_its_focus(
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
     seen = []
-    for _ in range(16):
+    for _ in range(17):
         page.keyboard.press("Tab")
         seen.append(page.evaluate(FOCUS))
     assert all(found["ring"] for found in seen), seen

@@ -21,7 +21,7 @@ def test_no_page_is_wider_than_a_narrow_screen(shown: Shown, open_page: OpenPage
 def test_on_a_narrow_screen_names_and_choices_can_still_be_read(shown: Shown, open_page: OpenPage) -> None:
     page = visit(shown, open_page, "traces", viewport={"width": 380, "height": 740})
     for label in ("Project", "Time"):
-        assert width_of(page.get_by_label(label, exact=True)) > 120
+        assert width_of(page.get_by_role("combobox", name=label)) > 120
     page.goto(shown.trace("failing"))
     heading = page.get_by_role("heading", name="support-agent").first
     assert heading.evaluate("(element) => element.scrollWidth <= element.clientWidth")
