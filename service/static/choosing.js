@@ -5,6 +5,7 @@ import { place } from "./place.js";
 import { html, Store, useStore } from "./view.js";
 
 const KEPT = "agent-spy.compare";
+const NAME_CHARS_MAX = 100;
 
 class Choice extends Store {
   /** The run that was chosen first, {id, name}; null while there is none. */
@@ -23,7 +24,7 @@ class Choice extends Store {
 
   /** Chooses a run first; as the second one it is compared with the first. Chosen again, the first is let go. */
   take(run) {
-    if (!this.run) this.choose({ id: run.id, name: run.name });
+    if (!this.run) this.choose({ id: run.id, name: run.name.slice(0, NAME_CHARS_MAX) });
     else if (this.run.id === run.id) this.choose(null);
     else {
       const first = this.run;

@@ -139,6 +139,15 @@ def test_a_large_tree_holds_few_rows_in_the_document_and_folds_and_zooms(
     expect(page.locator(".tick").first).to_have_text(first_tick)
 
 
+def test_a_trace_is_asked_for_before_the_modules_come_and_once(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(f"{shown.url}/ui/operations")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(shown.url)))
+    page.goto(shown.trace("failing"))
+    expect(page.locator(".step").first).to_be_visible()
+    assert len([path for path in asked if "/outline" in path]) == 1, asked
+
+
 def test_a_trace_is_used_by_keys_alone(shown: Shown, open_page: OpenPage) -> None:
     page = open_page(shown.trace("failing"))
     expect(page.locator(".step").first).to_be_visible()
