@@ -22,6 +22,7 @@ from events.codec import Codec, Content, pack, unpack
 from events.dialect import Snapshot, Writer
 from events.errors import FoldVersionMismatch, SchemaMismatch
 from events.kinds import COMMANDS, UNSAID, Event, RunPatched, RunPosted, Unknown, decode
+from events.prepared import Prepared, given, one_of
 from events.receipts import Counts, Origin
 from events.schema import SHARD, column_text, content_holders, contents, duplicates, heads, quarantine
 from events.schema import events as events_table
@@ -454,6 +455,28 @@ _READ_COLUMNS: Final = (
     events_table.c.codec,
     events_table.c.payload,
 )
+_VERSION_MAX: Final = 2**63 - 1
+_OF_STREAM: Final = Prepared(
+    select(*_READ_COLUMNS)
+    .where(
+        events_table.c.shard == given("shard"),
+        events_table.c.stream == given("stream"),
+        events_table.c.version > given("after"),
+        events_table.c.version <= given("upto"),
+    )
+    .order_by(events_table.c.version)
+    .limit(_READ_ROWS)
+)
+_SIZES_AT: Final = Prepared(
+    select(events_table.c.position, events_table.c.payload_size).where(
+        events_table.c.shard == given("shard"), events_table.c.position.in_(one_of("positions"))
+    )
+)
+_AT: Final = Prepared(
+    select(*_READ_COLUMNS).where(
+        events_table.c.shard == given("shard"), events_table.c.position.in_(one_of("positions"))
+    )
+)
 
 
 class StoredEvent(NamedTuple):
@@ -495,17 +518,10 @@ async def read_stream(
     """
     events: list[RecordedEvent] = []
     while True:  # In slices, so that a long stream does not hold up everyone else.
-        query = (
-            select(*_READ_COLUMNS)
-            .where(events_table.c.shard == shard, events_table.c.stream == stream)
-            .order_by(events_table.c.version)
-            .limit(_READ_ROWS)
-        )
-        if events:
-            query = query.where(events_table.c.version > events[-1].version)
-        if upto_version is not None:
-            query = query.where(events_table.c.version <= upto_version)
-        slice_ = [_recorded(row, upcasters) for row in await connection.execute(query)]
+        after = events[-1].version if events else 0
+        upto = _VERSION_MAX if upto_version is None else upto_version
+        rows = await _OF_STREAM.rows(connection, shard=shard, stream=stream, after=after, upto=upto)
+        slice_ = [_recorded(_ReadRow(*row), upcasters) for row in rows]
         events += slice_
         if len(slice_) < _READ_ROWS:
             return events
@@ -549,14 +565,12 @@ async def read_at(
     upcasters: Upcasters = UPCASTERS,
 ) -> dict[int, RecordedEvent]:
     """The events at these positions, by position: in the order given, as many as `bytes_max` of payload allow."""
-    query = select(events_table.c.position, events_table.c.payload_size).where(
-        events_table.c.shard == shard, events_table.c.position.in_(positions)
-    )
-    sizes = {row.position: row.payload_size for row in await connection.execute(query)}
+    if not positions:
+        return {}
+    sizes: dict[int, int] = dict(await _SIZES_AT.rows(connection, shard=shard, positions=positions))  # type: ignore[arg-type]
     sums = itertools.accumulate(sizes.get(position, 0) for position in positions)
     within = [position for position, size in zip(positions, sums, strict=True) if size <= bytes_max]
-    read = select(*_READ_COLUMNS).where(events_table.c.shard == shard, events_table.c.position.in_(within))
-    rows = (await connection.execute(read)).all()
+    rows = [_ReadRow(*row) for row in await _AT.rows(connection, shard=shard, positions=within)]
 
     def unpacked() -> dict[int, RecordedEvent]:
         return {row.position: _recorded(row, upcasters) for row in rows}

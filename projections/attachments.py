@@ -5,7 +5,7 @@ as it is with the fields of a run (`projections.runs`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.dialect import Row, Writer
 from events.kinds import AttachmentStored, Operation
 from events.log import RecordedEvent
+from events.prepared import Prepared, given, one_of
 from events.schema import SHARD, metadata
 from projections.words import PATCH, POST, column_text
 
@@ -118,14 +119,15 @@ async def of_runs(
     connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD
 ) -> dict[bytes, list[Attachment]]:
     """The attachments of these runs, by name; runs without any are left out."""
-    columns = [column for column in attachments.c if column.name != "shard"]
-    query = (
-        select(*columns)
-        .where(attachments.c.shard == shard, attachments.c.run_id.in_(run_ids))
-        .order_by(attachments.c.run_id, attachments.c.name)
-    )
     found: dict[bytes, list[Attachment]] = {}
-    for row in await connection.execute(query):
+    for row in await _OF_RUNS.rows(connection, shard=shard, run_ids=run_ids):
         attachment = Attachment.from_row(row)
         found.setdefault(attachment.run_id, []).append(attachment)
     return found
+
+
+_OF_RUNS: Final = Prepared(
+    select(*(attachments.c[field.name] for field in fields(Attachment)))
+    .where(attachments.c.shard == given("shard"), attachments.c.run_id.in_(one_of("run_ids")))
+    .order_by(attachments.c.run_id, attachments.c.name)
+)

@@ -2,7 +2,8 @@
 
 import gzip
 import mimetypes
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 FOLDER: Final = Path(__file__).parent / "static"
 _TYPES: Final = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _DIGEST_HEX_DIGITS: Final = 16
+_IMPORTED: Final = re.compile(r"""^(?:import|export)\b[^"']*["']\./([^"']+)["'];""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,25 @@ class PageFile:
 
 @dataclass(frozen=True, slots=True)
 class PageFiles:
-    """All files at one moment, by path, and a digest that names exactly these."""
+    """All files at one moment, by path, and a digest that names exactly these.
+
+    `imports` tells of each script which others it imports at once, by their paths.
+    """
 
     digest: str
     by_path: Mapping[str, PageFile]
+    imports: Mapping[str, Sequence[str]]
 
-    @property
-    def modules(self) -> list[str]:
-        """The paths of the scripts, which a page may fetch all at once."""
-        return [path for path in self.by_path if path.endswith((".js", ".mjs"))]
+    def needed_by(self, *scripts: str) -> list[str]:
+        """These scripts and all that they import, and what that imports, each once: what a page may fetch at once."""
+        needed = dict.fromkeys(scripts)
+        waiting = list(scripts)
+        while waiting:
+            for path in self.imports.get(waiting.pop(0), ()):
+                if path not in needed:
+                    needed[path] = None
+                    waiting.append(path)
+        return list(needed)
 
 
 class PageFolder:
@@ -64,10 +76,15 @@ class PageFolder:
         digest = sha256()
         for name, file in by_path.items():
             digest.update(f"{name}\0{len(file.body)}\0".encode() + file.body)
-        return PageFiles(digest.hexdigest()[:_DIGEST_HEX_DIGITS], by_path)
+        imports = {path: _imports(file) for path, file in by_path.items() if file.media_type == _TYPES[".js"]}
+        return PageFiles(digest.hexdigest()[:_DIGEST_HEX_DIGITS], by_path, imports)
 
 
 def _page_file(path: Path) -> PageFile:
     body = path.read_bytes()
     media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return PageFile(body, gzip.compress(body, mtime=0), media_type)
+
+
+def _imports(script: PageFile) -> list[str]:
+    return _IMPORTED.findall(script.body.decode())

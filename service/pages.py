@@ -4,6 +4,7 @@ The pages hold no data. What they show they read from the documented endpoints, 
 """
 
 import asyncio
+import re
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
@@ -19,6 +20,15 @@ router = APIRouter(include_in_schema=False)
 
 FILES_PATH: Final = "/ui/files"
 _DOCUMENT: Final = "index.html"
+# The scripts that draw what is at an address; `main.js` has the last word. They are only fetched sooner for being here.
+_DRAWN_BY: Final = (
+    (re.compile(r"/ui/traces/.|/public/"), ("trace.js", "run.js")),
+    (re.compile(r"/ui/compare/"), ("compare.js",)),
+    (re.compile(r"/ui/overview"), ("overview.js",)),
+    (re.compile(r"/ui/operations"), ("operations.js",)),
+    (re.compile(r"/ui/runs/|/o/"), ("links.js",)),
+    (re.compile(""), ("traces.js",)),
+)
 _A_YEAR: Final = "public, max-age=31536000, immutable"
 # Nothing inline but the import map, nothing from elsewhere, nothing that would turn a text into markup.
 _POLICY: Final = (
@@ -39,7 +49,7 @@ _HEADERS: Final = {
 _folder = PageFolder()
 
 
-def page_folder() -> PageFolder:
+async def page_folder() -> PageFolder:
     return _folder
 
 
@@ -67,16 +77,20 @@ async def read_file(digest: str, path: str, request: Request, folder: FolderPart
 @router.api_route(API_ROOT + "/public/{token}/r", methods=["GET", "HEAD"])
 def read_page(request: Request, folder: FolderPart, settings: SettingsPart) -> Response:
     """The document of every page."""
-    body = _document(folder.files(), settings.app_name)
+    body = _document(folder.files(), settings.app_name, _drawn_by(request.url.path))
     policy = _POLICY.format(scripts=f" 'sha256-{_hash_of_import_map(body)}'")
     headers = {**_HEADERS, "Content-Security-Policy": policy, "Cache-Control": "no-cache"}
     return Response(body, media_type="text/html", headers=headers)
 
 
-def _document(files: PageFiles, title: str) -> str:
+def _drawn_by(path: str) -> tuple[str, ...]:
+    return next(scripts for pattern, scripts in _DRAWN_BY if pattern.match(path.removeprefix(API_ROOT)))
+
+
+def _document(files: PageFiles, title: str, scripts: tuple[str, ...]) -> str:
     body = files.by_path[_DOCUMENT].body.decode()
     # So that a browser fetches all modules at once, and not each when another imports it.
-    modules = [path for path in files.modules if path not in body]
+    modules = files.needed_by("main.js", *scripts)
     preloads = "\n".join(f'<link rel="modulepreload" href="{{files}}/{path}">' for path in modules)
     body = body.replace("{preloads}", preloads).replace("{files}", f"{FILES_PATH}/{files.digest}")
     return body.replace("{title}", escape(title))

@@ -15,7 +15,7 @@ from projections.details import Details
 from projections.feedback import Wanted
 from projections.queries import RunQuery
 from service.addresses import SitePart
-from service.dashboard import hierarchy_of
+from service.dashboard import hierarchy_of, outline_of
 from service.feedback import shown as shown_feedback
 from service.parts import EnginePart
 from service.rendering import body_of
@@ -27,7 +27,7 @@ from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.feedback import FeedbackBody
 from service.wire.run_queries import QueriedRun, RunsPage, RunV2
-from service.wire.runs import RunHierarchyResponse
+from service.wire.runs import RunHierarchyResponse, TraceOutlineResponse
 from service.wire.shares import PublicRunsQuery, PublicRunsV2, PublicRunsV2Query
 
 router = APIRouter(prefix="/public/{token}", tags=["public"], responses=error_responses(404, 504))
@@ -110,6 +110,14 @@ async def read_shared_trace(shared: SharedPart, engine: EnginePart) -> Response:
     async with engine.connect() as connection:
         runs = await traces.runs_of_trace(connection, shared.trace_id)
     return Response(await hierarchy_of(WholeTrace(shared.trace_id, runs)), media_type=_JSON)
+
+
+@router.get("/outline", response_model=TraceOutlineResponse)
+async def read_outline_of_shared_trace(shared: SharedPart, engine: EnginePart) -> Response:
+    """The trace that is shared, in columns: one entry a run."""
+    async with engine.connect() as connection:
+        runs = await traces.runs_of_trace(connection, shared.trace_id)
+    return Response(await outline_of(WholeTrace(shared.trace_id, runs), shared.trace_id), media_type=_JSON)
 
 
 @router.post("/runs/query", response_model=RunsPage, responses=error_responses(400))

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import orjson
 from msgspec import Raw
+from msgspec.structs import astuple
 
 from events.codec import offloaded
 from events.ids import format_id
@@ -17,7 +18,7 @@ from projections.rollup import Totals
 from projections.runs import RunState
 from projections.stats import Summary
 from projections.traces import NamedRun, Outline
-from projections.trees import Node, Tree, render
+from projections.trees import Node, Tree, render, walk
 from service.addresses import Addresses
 from service.values import (
     as_object,
@@ -49,6 +50,7 @@ _ANSWERED_OTHERWISE: Final = frozenset(
 )
 # Of ours, those of which SDKs stand an object in place of the value.
 _NEVER_A_PLACE: Final = _ANSWERED_OTHERWISE - {"inputs", "outputs", "serialized"}
+_NEVER_CAME: Final = (None,) * len(Outline.__struct_fields__)
 
 
 def body_of(value: Any) -> bytes:
@@ -62,7 +64,7 @@ def root_runs(
     addresses: Addresses,
     totals: Mapping[bytes, Totals] | None,
     *,
-    total: int,
+    total: int | None,
     limit: int,
     offset: int,
     next_: str | None,
@@ -206,6 +208,33 @@ def _node(node: Node[Outline]) -> bytes:
     else:
         shown = _facts(node.edge.payload)
     return body_of({**shown, "is_missing": node.missing, "is_cycle": node.cycle})
+
+
+def outline(tree: Tree[Outline]) -> bytes:
+    """A trace in columns: one entry for each row of the tree, from the top down; nulls for a run that never came."""
+    rows = list(walk(tree))
+    told = (_NEVER_CAME if node.edge is None else astuple(node.edge.payload) for node, _ in rows)
+    columns = dict(zip(Outline.__struct_fields__, zip(*told, strict=True), strict=True))
+    starts, ends = columns["start_time"], columns["end_time"]
+    begin = min((start for start in starts if start is not None), default=None)
+    spans = zip(starts, ends, strict=True)
+    return body_of(
+        {
+            "root_run_id": format_id(tree.root.id),
+            "total_runs": tree.total_runs,
+            "max_depth": tree.max_depth,
+            "start_time": time_text(begin),
+            "cycles": [format_id(node.id) for node, _ in rows if node.cycle],
+            "runs": {
+                "id": [format_id(node.id) for node, _ in rows],
+                "level": [level for _, level in rows],
+                **{name: columns[name] for name in ("name", "run_type", "status", "error", "total_tokens")},
+                "start_us": [None if start is None else start - begin for start in starts],
+                "duration_us": [None if end is None else max(end - start, 0) for start, end in spans],
+                "total_cost": [dollars(cost) for cost in columns["total_cost"]],
+            },
+        }
+    )
 
 
 def summary(summary: Summary, *, now: int) -> bytes:

@@ -39,9 +39,9 @@ function Stack({ i, values, series, top }) {
   });
 }
 
-/** Lines through the middles of the buckets that have a value; a bucket alone is a dot. */
+/** Lines through the middles of the buckets that have a value; a bucket alone is a dot. The first lies on top. */
 function Lines({ values, series, top, buckets }) {
-  return series.map((one, n) => {
+  const paths = series.map((one, n) => {
     let path = "";
     let isDown = false;
     buckets.forEach((bucket, i) => {
@@ -52,8 +52,9 @@ function Lines({ values, series, top, buckets }) {
       path += `${isDown ? "L" : "M"}${i + 0.5} ${100 - (100 * values[i][n]) / top}${isDown ? "" : "h0.001"}`;
       isDown = true;
     });
-    return html`<path class=${`line ${one.class}`} d=${path} />`;
+    return html`<path key=${one.name} class=${`line ${one.class}`} d=${path} />`;
   });
+  return paths.reverse();
 }
 
 function Column({ i, isAt, onAt, href, isMain, label }) {

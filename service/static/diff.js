@@ -2,12 +2,19 @@
 
 const LINES_MAX = 2000;
 const CONTEXT = 3;
+const SHOWN_LINES_MAX = 3000;
+const SHOWN_CHARS_MAX = 2000;
+const CHARS_BEFORE = 60;
 
 /**
  * Stretches of lines, [kind, lines]: "same", "removed", "added", or "skipped" for the same lines that are left out.
  * null stands for no value at all.
  */
 export function difference(before, after) {
+  return clipped(stretches(before, after));
+}
+
+function stretches(before, after) {
   if (before === null && after === null) return [];
   if (before === null) return [["added", after.split("\n")]];
   if (after === null) return [["removed", before.split("\n")]];
@@ -58,4 +65,28 @@ function shortened([kind, lines], place, all) {
   const [head, tail] = [isFirst ? [] : lines.slice(0, CONTEXT), isLast ? [] : lines.slice(-CONTEXT)];
   const skipped = lines.length - head.length - tail.length;
   return [["same", head], ["skipped", [`${skipped} lines are the same`]], ["same", tail]].filter(([, some]) => some.length);
+}
+
+/** What can be shown of the stretches: of lines as long as books the part that differs, and not more lines than anybody reads. */
+function clipped(all) {
+  let left = SHOWN_LINES_MAX;
+  const found = [];
+  all.forEach(([kind, lines], i) => {
+    const [other, otherLines] = all[i + (kind === "removed" ? 1 : -1)] ?? [];
+    const isPair = (kind === "removed" && other === "added") || (kind === "added" && other === "removed");
+    const shown = lines.slice(0, left).map((line, n) => excerpt(line, isPair ? otherLines[n] : undefined));
+    if (shown.length) found.push([kind, shown]);
+    if (shown.length < lines.length) found.push(["skipped", [`${lines.length - shown.length} lines more are not shown`]]);
+    left -= shown.length;
+  });
+  return found;
+}
+
+function excerpt(line, other = "") {
+  if (line.length <= SHOWN_CHARS_MAX) return line;
+  let same = 0;
+  while (same < line.length && line[same] === other[same]) same += 1;
+  const from = same === line.length || same < SHOWN_CHARS_MAX - CHARS_BEFORE ? 0 : same - CHARS_BEFORE;
+  const until = Math.min(line.length, from + SHOWN_CHARS_MAX);
+  return `${from ? "…" : ""}${line.slice(from, until)}${until < line.length ? `… (${line.length} characters)` : ""}`;
 }

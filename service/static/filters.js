@@ -5,27 +5,28 @@ import { Icon } from "./icons.js";
 import { useKeys } from "./keyboard.js";
 import { place } from "./place.js";
 import { fieldTime, timeOfField } from "./times.js";
-import { FILTERS } from "./trace_list.js";
+import { FILTERS, isFiltered } from "./trace_list.js";
 import { classes, html, useEffect, useRef, useState } from "./view.js";
 
 const TYPING_MS = 200;
+const AFTER_ROWS_MS = 300;
 const STATUSES = [["", "All"], ["running", "Running"], ["completed", "Completed"], ["failed", "Failed"]];
 const SPANS = [["", "Any time"], ["15m", "Last 15 minutes"], ["1h", "Last hour"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"], ["30d", "Last 30 days"], ["custom", "From … to …"]];
 
 export function FilterBar({ filters, children }) {
-  const isFiltered = FILTERS.some((name) => filters[name]);
   const clear = () => place.set(Object.fromEntries(FILTERS.map((name) => [name, null])));
   return html`<form class="filters" role="search" aria-label="Filter traces" onSubmit=${(event) => event.preventDefault()}>
-    <${SearchField} value=${filters.search} />
+    <${SearchField} value=${filters.search} isEverywhere=${filters.search_in === "all"} />
     <${ProjectField} value=${filters.project} />
     <${StatusField} value=${filters.status} />
     <${SpanField} filters=${filters} />
-    ${isFiltered ? html`<button type="button" class="quiet" onClick=${clear}>Clear</button>` : null}
+    ${isFiltered(filters) ? html`<button type="button" class="quiet" onClick=${clear}>Clear</button>` : null}
     <span class="filters-end">${children}</span>
   </form>`;
 }
 
-function SearchField({ value }) {
+/** What to search for, and where: in the names of traces, or in all that their runs say. */
+function SearchField({ value, isEverywhere }) {
   const field = useRef();
   const timer = useRef();
   useKeys([{ keys: ["/"], words: "search", run: () => field.current.focus() }]);
@@ -39,8 +40,11 @@ function SearchField({ value }) {
   const leave = (event) => {
     if (event.key === "Escape") field.current.blur();
   };
-  return html`<label class="search"><${Icon} name="search" size=${14} /><span class="unseen">Search names</span>
-    <input ref=${field} type="search" placeholder="Search names" defaultValue=${value} onInput=${input} onKeyDown=${leave} autocomplete="off" spellcheck=${false} /><kbd>/</kbd></label>`;
+  const words = isEverywhere ? "Search all texts" : "Search names";
+  const search = () => place.set({ search_in: isEverywhere ? null : "all" }, { replace: true });
+  return html`<span class="search"><${Icon} name="search" size=${14} /><label class="unseen" for="search">${words}</label>
+    <input id="search" ref=${field} type="search" placeholder=${words} defaultValue=${value} onInput=${input} onKeyDown=${leave} autocomplete="off" spellcheck=${false} /><kbd>/</kbd>
+    <button type="button" class="quiet" aria-pressed=${isEverywhere} onClick=${search} title="Search inputs, outputs, errors and metadata as well as names">All texts</button></span>`;
 }
 
 function ProjectField({ value }) {
@@ -49,7 +53,10 @@ function ProjectField({ value }) {
     (summary) => setNames(Object.keys(summary.stats.project_distribution).sort((a, b) => a.localeCompare(b))),
     () => {}, // The list itself says what is wrong.
   );
-  useEffect(() => { read(); }, []);
+  useEffect(() => {
+    const timer = setTimeout(read, AFTER_ROWS_MS); // The traces come first.
+    return () => clearTimeout(timer);
+  }, []);
   const shown = value && !names.includes(value) ? [value, ...names] : names;
   return html`<label><span class="unseen">Project</span><select onFocus=${read} value=${value} onChange=${(event) => place.set({ project: event.target.value })}>
     <option value="">All projects</option>${shown.map((name) => html`<option key=${name} value=${name} selected=${name === value}>${name}</option>`)}

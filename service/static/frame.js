@@ -1,11 +1,12 @@
 // What is around every page: the bar at the top, the sheet of keys, and the question for an API key.
 
 import { key } from "./api.js";
+import { ChosenNote } from "./choosing.js";
 import { Icon } from "./icons.js";
 import { keyboard, useKeys } from "./keyboard.js";
 import { place } from "./place.js";
 import { nextTheme, remembered, theme } from "./remembered.js";
-import { isUtc } from "./times.js";
+import { exactTime, isUtc } from "./times.js";
 import { html, useEffect, useRef, useState, useStore } from "./view.js";
 
 const PAGES = [
@@ -44,10 +45,23 @@ export function Frame({ children }) {
         <button type="button" class="quiet" onClick=${() => setHelpOpen(true)} aria-label="Keys" title="Keys (?)">?</button>
       </div>
     </header>
+    <${PrintedNote} />
+    ${isShared ? null : html`<${ChosenNote} />`}
     <main id="main" tabindex="-1">${children}</main>
     ${isHelpOpen ? html`<${HelpSheet} close=${() => setHelpOpen(false)} />` : null}
     ${key.asking ? html`<${KeyQuestion} />` : null}
   </div>`;
+}
+
+/** On paper alone: from when on what is said to be some time ago was that long ago. */
+function PrintedNote() {
+  const [at, setAt] = useState(null);
+  useEffect(() => {
+    const note = () => setAt(Date.now());
+    addEventListener("beforeprint", note);
+    return () => removeEventListener("beforeprint", note);
+  }, []);
+  return at && html`<p class="printed">${applicationName()}, ${location.href}, printed ${exactTime(at)}</p>`;
 }
 
 function Mark() {

@@ -1,10 +1,10 @@
 // The history of a run: who sent what and when, what it changed, and the run and its tree as of any version.
 
-import { get, local, request } from "./api.js";
+import { get } from "./api.js";
 import { Problem } from "./frame.js";
-import { difference } from "./diff.js";
+import { Difference } from "./diff_view.js";
 import { Icon } from "./icons.js";
-import { bytes, count, counted } from "./numbers.js";
+import { count, counted } from "./numbers.js";
 import { place } from "./place.js";
 import { ago, duration, exactTime, time } from "./times.js";
 import { classes, html, useEffect, useState } from "./view.js";
@@ -123,34 +123,6 @@ function Origin({ origin }) {
 export function FieldChange({ field }) {
   return html`<li class=${`change is-${field.effect}`}><div class="change-head"><code>${field.field}</code><span class="effect">${field.effect}</span></div>
     <${Difference} before=${field.before} after=${field.after} /></li>`;
-}
-
-function Difference({ before, after }) {
-  const [whole, setWhole] = useState(null);
-  const large = [before, after].filter((value) => value?.url);
-  if (large.length && !whole) {
-    const load = () => Promise.all([valueOf(before), valueOf(after)]).then(([from, to]) => setWhole({ from, to }), (error) => setWhole({ error }));
-    return html`<p class="more">${large.map((value) => html`<span class="snip">${value.preview}</span>`)}<button type="button" onClick=${load}>Compare ${bytes(large.reduce((sum, value) => sum + value.size, 0))}</button></p>`;
-  }
-  if (whole?.error) return html`<${Problem} error=${whole.error} />`;
-  const [from, to] = whole ? [whole.from, whole.to] : [textOf(before), textOf(after)];
-  return html`<pre class="diff" tabindex="0">${difference(from, to).map(([kind, lines]) => html`<span class="diff-${kind}">${lines.map((line) => `${SIGNS[kind]} ${line}\n`).join("")}</span>`)}</pre>`;
-}
-
-const SIGNS = { added: "+", removed: "−", same: " ", skipped: "…" };
-
-function textOf(value) {
-  return value === null ? null : pretty(value.value);
-}
-
-async function valueOf(value) {
-  if (value === null) return null;
-  return value.url ? pretty(JSON.parse(await (await request(local(value.url))).text())) : pretty(value.value);
-}
-
-/** A value in lines that can be compared: a text as it is, anything else as JSON in which texts keep their lines. */
-function pretty(value) {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2).replace(/(?<!\\)((?:\\\\)*)\\n/g, "$1\n");
 }
 
 function Compare({ runId, newest }) {

@@ -15,6 +15,7 @@ const SHAPES = {
   completed: "M3.5 8.500l3 3 6-7",
   failed: "M8 2.500l6 10.500H2zM8 6.500v3M8 11.300v.1",
   running: "M8 2.500a5.5 5.5 0 105.5 5.5",
+  unended: "M8 2.500a5.5 5.500 0 100 11 5.5 5.500 0 000-11zM5.2 8h.1M8 8h.1M10.800 8h.1",
   chevron: "M6 4l4 4-4 4",
   copy: "M5.5 5.500h7v8h-7zM3.5 10.500v-8h7",
   close: "M4 4l8 8M12 4l-8 8",
@@ -29,6 +30,7 @@ const SHAPES = {
   link: "M6.5 9.500l3-3M7 4.500l1-1a2.5 2.5 0 013.5 3.500l-1 1M9 11.500l-1 1A2.5 2.5 0 014.5 9l1-1",
   expand: "M4 6l4-3.500L12 6M4 10l4 3.500L12 10",
   collapse: "M4 2.500L8 6l4-3.500M4 13.500L8 10l4 3.5",
+  compare: "M2.5 4h4v8h-4zM9.5 4h4v8h-4zM8 2v12",
   history: "M3 4v3h3M3.2 7a5 5 0 111 4.500M8 5.500V8l2 1.5",
 };
 
@@ -54,7 +56,11 @@ export function TypeIcon({ type, isMissing = false }) {
 
 export const STATUS_WORDS = { completed: "Completed", failed: "Failed", running: "Running" };
 
-export function StatusIcon({ status, isQuiet = false }) {
-  const label = isQuiet ? null : STATUS_WORDS[status] ?? status;
-  return html`<span class="status status-${status}" title=${STATUS_WORDS[status] ?? status}><${Icon} name=${status} label=${label} /></span>`;
+const UNENDED_MS = 3_600_000;
+
+/** A status. What began at `since` and has not ended for hours may never: its client may be gone. */
+export function StatusIcon({ status, isQuiet = false, since = null }) {
+  const isUnended = status === "running" && since !== null && Date.now() - since > UNENDED_MS;
+  const words = isUnended ? "Running, without an end for more than an hour" : STATUS_WORDS[status] ?? status;
+  return html`<span class="status status-${isUnended ? "unended" : status}" title=${words}><${Icon} name=${isUnended ? "unended" : status} label=${isQuiet ? null : words} /></span>`;
 }

@@ -12,7 +12,7 @@ class Keyboard extends Store {
 
   /** What can be done by keys now: [keys, words] of each, the newest part's first. */
   get bindings() {
-    return this.#layers.flatMap((layer) => layer.bindings.map(({ keys, words }) => [keys, words])).reverse();
+    return [...this.#layers].reverse().flatMap((layer) => layer.bindings.map(({ keys, words }) => [keys, words]));
   }
 
   add(layer) {

@@ -2,7 +2,8 @@
 
 /** A whole number with separators. */
 export function count(number) {
-  return number === null || number === undefined ? "" : number.toLocaleString("en-US");
+  // `toLocaleString` would load what a browser knows of all languages first.
+  return number === null || number === undefined ? "" : String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** A number in few characters: 950, 1.2k, 34k, 5.6M. */
@@ -22,7 +23,7 @@ export function dollars(amount) {
   if (amount === null || amount === undefined) return "";
   const number = Number(amount);
   if (number === 0) return "$0";
-  if (Math.abs(number) >= 100) return `$${number.toLocaleString("en-US", { maximumFractionDigits: 0 })}`;
+  if (Math.abs(number) >= 100) return `$${count(Math.round(number))}`;
   if (Math.abs(number) >= 0.01) return `$${number.toFixed(2)}`;
   return `$${number.toPrecision(2).replace(/e.*/, "")}`.length > 9 ? "<$0.00001" : `$${Number(number.toPrecision(2))}`;
 }

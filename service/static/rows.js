@@ -2,7 +2,7 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "./view.js";
 
-const MARGIN_ROWS = 12;
+const MARGIN_ROWS = 8;
 const PRINTED_ROWS_MAX = 1000;
 
 /**
@@ -23,7 +23,7 @@ export function useRows({ count, rowHeight, head = 0 }) {
       const { scrollTop, clientHeight } = element;
       setView((old) => (old.top === scrollTop && old.height === clientHeight ? old : { top: scrollTop, height: clientHeight }));
     };
-    look();
+    // Its first word comes once everything is laid out: to ask now would have the browser do that twice.
     const observer = new ResizeObserver(look);
     observer.observe(element);
     element.addEventListener("scroll", look, { passive: true });

@@ -1,11 +1,13 @@
 // The run that is looked at: what went in and came out, and everything else that is known of it.
 
 import { local } from "./api.js";
+import { choice, CompareButton } from "./choosing.js";
 import { CopyButton } from "./copying.js";
 import { Problem } from "./frame.js";
 import { History } from "./history.js";
 import { STATUS_WORDS, StatusIcon, TypeIcon } from "./icons.js";
 import { JsonView } from "./json_view.js";
+import { useKeys } from "./keyboard.js";
 import { PlainText } from "./long_text.js";
 import { bytes, count, counted, dollars } from "./numbers.js";
 import { place } from "./place.js";
@@ -25,11 +27,13 @@ export function RunPanel({ runId, step, news, store }) {
   const version = isShared ? null : Number(place.parameters.get("version")) || null;
   const [run, error, retry] = useRun(store, step?.isMissing ? null : runId, version, news);
   const name = run?.name || step?.name || "";
+  useKeys([{ keys: ["c"], words: "compare with another run", run: () => run && !isShared && choice.take(run) }]);
   return html`<div class="run">
     <header class="run-head">
       <div class="run-title"><${TypeIcon} type=${run?.run_type ?? step?.type} isMissing=${step?.isMissing} /><h2>${step?.isMissing ? "A run that never came" : name || "(no name)"}</h2></div>
       <div class="run-tools">
         <${CopyButton} text=${runId} label="Copy the run's id" words="Id" />
+        ${run && !isShared ? html`<${CompareButton} run=${run} />` : null}
         ${run && !isShared ? html`<${CopyButton} text=${() => asPython(run)} label="Copy as Python: the lines that read this run and its inputs" words="Python" />` : null}
       </div>
     </header>
@@ -97,7 +101,7 @@ function Facts({ run }) {
   const first = time(run.first_token_time);
   const tokens = run.total_tokens === null ? null : run.prompt_tokens === null ? count(run.total_tokens) : `${count(run.prompt_tokens)} in + ${count(run.completion_tokens)} out`;
   const facts = [
-    ["Status", html`<span class=${`with-icon words-${run.status}`}><${StatusIcon} status=${run.status} isQuiet=${true} />${STATUS_WORDS[run.status] ?? run.status}</span>`],
+    ["Status", html`<span class=${`with-icon words-${run.status}`}><${StatusIcon} status=${run.status} isQuiet=${true} since=${start} />${STATUS_WORDS[run.status] ?? run.status}</span>`],
     ["Latency", end === null ? null : duration(end - start)],
     ["First token", first === null ? null : `after ${duration(first - start)}`],
     ["Model", run.model && [run.provider, run.model].filter(Boolean).join(" / ")],

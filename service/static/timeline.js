@@ -5,19 +5,21 @@ import { useKeys } from "./keyboard.js";
 import { dollars, short } from "./numbers.js";
 import { useRows } from "./rows.js";
 import { duration } from "./times.js";
-import { classes, html, useEffect, useLayoutEffect, useRef, useState } from "./view.js";
+import { classes, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./view.js";
 
 const ROW = 30;
 const HEAD = 28;
 const INDENT = 16;
 const INDENT_LEVELS = 18;
 const TICK_PX = 110;
+const TICK_WORDS_PX = 48;
 const ZOOM_STEP = 0.6;
 
 /** The rows. `selected` is the id of the run that is looked at; `choose(step)` looks at another. */
 export function Timeline({ store, selected, choose, found, now }) {
   const { rows, tree, scale } = store;
   const { box, shows, first, last } = useRows({ count: rows.length, rowHeight: ROW, head: HEAD });
+  const pool = usePool(last - first);
   const at = rows.findIndex((step) => step.id === selected);
   const shownFor = useRef(null);
 
@@ -64,16 +66,25 @@ export function Timeline({ store, selected, choose, found, now }) {
     <div class="steps-head" role="row">
       <span role="columnheader" class="cell-step">Run</span>
       <span role="columnheader" class="cell-usage">Tokens</span>
+      <span role="columnheader" class="cell-price">Cost</span>
       <span role="columnheader" class="cell-track"><span class="unseen">Timeline</span><${Axis} scale=${scale} /></span>
     </div>
     <div class="steps-rows" role="rowgroup" style=${{ height: `${rows.length * ROW}px` }}>
       ${rows.slice(first, last).map((step, i) => {
         const state = { isCurrent: step.id === selected, isFolded: store.folded.has(step.id), isFound: found.has(step.id) };
-        return html`<${StepRow} key=${step.id} step=${step} row=${first + i} scale=${scale} now=${now} store=${store} choose=${choose} ...${state} />`;
+        // Rows that are scrolled out of sight lend their elements to those that come into it.
+        return html`<${StepRow} key=${(first + i) % pool} step=${step} row=${first + i} scale=${scale} now=${step.isRunning ? now : 0} store=${store} choose=${choose} ...${state} />`;
       })}
     </div>
     ${tree.steps.length > 1 ? null : html`<p class="grid-end">This trace is a single run</p>`}
   </div>`;
+}
+
+/** The most rows that were drawn at once so far. */
+function usePool(drawn) {
+  const most = useRef(0);
+  most.current = Math.max(most.current, drawn);
+  return most.current;
 }
 
 function StepRow({ step, row, scale, now, store, choose, isCurrent, isFolded, isFound }) {
@@ -84,7 +95,7 @@ function StepRow({ step, row, scale, now, store, choose, isCurrent, isFolded, is
     event.stopPropagation();
     store.toggle(step);
   };
-  return html`<div class=${names} style=${place} role="row" id=${`step-${step.id}`} aria-rowindex=${row + 2} aria-level=${step.level + 1} aria-expanded=${step.size ? !isFolded : null} aria-selected=${isCurrent} onClick=${() => choose(step)}>
+  return useMemo(() => html`<div class=${names} style=${place} role="row" id=${`step-${step.id}`} aria-rowindex=${row + 2} aria-level=${step.level + 1} aria-expanded=${step.size ? !isFolded : null} aria-selected=${isCurrent} onClick=${() => choose(step)}>
     <span role="gridcell" class="cell-step" style=${indent}>
       ${step.size ? html`<button type="button" class="fold" tabindex="-1" aria-label=${`${isFolded ? "Unfold" : "Fold"} ${step.name}`} onClick=${fold}><${Icon} name="chevron" size=${12} /></button>` : html`<span class="fold"></span>`}
       <${TypeIcon} type=${step.type} isMissing=${step.isMissing} />
@@ -92,13 +103,13 @@ function StepRow({ step, row, scale, now, store, choose, isCurrent, isFolded, is
       ${step.level > INDENT_LEVELS ? html`<span class="badge" title="Levels below the root">${step.level}</span>` : null}
       ${step.isCycle ? html`<span class="badge for-warning" title="This run is its own ancestor: the circle is cut here">cycle</span>` : null}
       ${step.isMissing ? html`<span class="badge for-warning" title="Runs name this one as their parent, but it never came">${step.id.slice(0, 8)}</span>` : null}
-      ${step.status === "failed" ? html`<${StatusIcon} status="failed" />` : null}
-      ${step.isRunning ? html`<${StatusIcon} status="running" />` : null}
+      ${step.isMissing ? null : html`<${StatusIcon} status=${step.status} since=${step.start} />`}
       ${isFolded ? html`<span class="badge">+${step.size}</span>` : null}
     </span>
-    <span role="gridcell" class="cell-usage" title=${step.cost ? dollars(step.cost) : null}>${short(step.tokens)}</span>
+    <span role="gridcell" class="cell-usage">${short(step.tokens)}</span>
+    <span role="gridcell" class="cell-price">${dollars(step.cost)}</span>
     <span role="gridcell" class="cell-track">${step.start === null ? null : html`<${Bar} step=${step} scale=${scale} now=${now} />`}</span>
-  </div>`;
+  </div>`, [step, row, scale, now, isCurrent, isFolded, isFound]);
 }
 
 function Bar({ step, scale, now }) {
@@ -129,7 +140,7 @@ function Axis({ scale }) {
   const zero = scale.whole.from;
   return html`<span class="axis" ref=${axis} aria-hidden="true">${scale.ticks(Math.max(2, width / TICK_PX)).map((tick) => {
     const at = scale.at(zero + tick);
-    return at > 0.96 ? null : html`<span class="tick" key=${tick} style=${{ left: `${100 * at}%` }}>${duration(tick)}</span>`;
+    return at > 1 - TICK_WORDS_PX / width ? null : html`<span class="tick" key=${tick} style=${{ left: `${100 * at}%` }}>${duration(tick)}</span>`;
   })}</span>`;
 }
 

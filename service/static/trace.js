@@ -4,10 +4,10 @@ import { CopyButton } from "./copying.js";
 import { homeHref, LiveSwitch, Problem } from "./frame.js";
 import { Icon, STATUS_WORDS, StatusIcon, TypeIcon } from "./icons.js";
 import { useKeys } from "./keyboard.js";
+import { later } from "./later.js";
 import { Minimap } from "./minimap.js";
 import { counted, count, dollars } from "./numbers.js";
 import { place, tracesHref } from "./place.js";
-import { RunPanel } from "./run.js";
 import { ShareButton } from "./sharing.js";
 import { Splitter } from "./splitter.js";
 import { LogStream } from "./stream.js";
@@ -18,6 +18,7 @@ import { TraceStore } from "./trace_store.js";
 import { classes, html, useEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
 
 const MINIMAP_ROWS = 24;
+const RunPanel = later(() => import("./run.js"), "RunPanel");
 
 export function TracePage({ id }) {
   return html`<${TraceView} source=${useMemo(() => new OwnTrace(id), [id])} />`;
@@ -55,7 +56,7 @@ function TraceView({ source }) {
     <div class=${classes("trace-body", panel && "has-panel")}>
       <${TracePart} store=${store} selected=${selected} choose=${choose} now=${now} />
       ${panel ? html`<${Splitter} />` : null}
-      ${panel ? html`<aside class="panel" aria-label="Run"><button type="button" class="quiet panel-back" onClick=${close}>Back to the tree</button>${panel}</aside>` : null}
+      ${panel ? html`<aside class="panel" aria-label="Run"><button type="button" class="quiet panel-back" onClick=${close}><${Icon} name="chevron" size=${12} />Back to the tree</button>${panel}</aside>` : null}
     </div>
   </div>`;
 }
@@ -96,13 +97,15 @@ function TraceHead({ store, stream, now, choose }) {
       ${source.isShared ? null : html`<a class="quiet back" href=${homeHref()} aria-label="Back to the traces"><${Icon} name="chevron" /></a>`}
       <${TypeIcon} type=${root.type} isMissing=${root.isMissing} />
       <h1>${root.isMissing ? "A trace whose root never came" : root.name || "(no name)"}</h1>
-      <${CopyButton} text=${source.traceId} label="Copy the trace's id" />
-      <${CopyButton} text=${() => location.href} label="Copy a link to this page" words="Link" />
-      ${source.isShared || root.isMissing ? null : html`<${ShareButton} runId=${root.id} />`}
+      <span class="title-tools">
+        <${CopyButton} text=${source.traceId} label="Copy the trace's id" />
+        <${CopyButton} text=${() => location.href} label="Copy a link to this page" words="Link" />
+        ${source.isShared || root.isMissing ? null : html`<${ShareButton} runId=${root.id} />`}
+      </span>
       <span class="head-end">${stream ? html`<${LiveSwitch} stream=${stream} />` : null}</span>
     </div>
     <dl class="facts">
-      <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} />${STATUS_WORDS[status]}</dd></div>
+      <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} since=${root.start} />${STATUS_WORDS[status]}</dd></div>
       ${project ? html`<div><dt>Project</dt><dd><a href=${tracesHref({ project })}>${project}</a></dd></div>` : null}
       ${root.start === null ? null : html`<div><dt>Started</dt><dd><time title=${exactTime(root.start)}>${ago(root.start, Date.now())}</time></dd></div>`}
       <div><dt>Latency</dt><dd>${duration(took)}</dd></div>

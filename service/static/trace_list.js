@@ -11,12 +11,13 @@ const FRESH_MS = 2500;
 
 /** Which traces: what the address says, as the endpoint asks for it. */
 export function queryOf(filters, now = Date.now()) {
-  const { project, status, search } = filters;
+  const { project, status, search, search_in } = filters;
   const span = RANGES[filters.range];
   return {
     project,
     status,
     search,
+    search_in: search && search_in,
     start_time_gte: span ? new Date(now - span).toISOString() : filters.from,
     start_time_lte: span ? null : filters.to,
     preview: true,
@@ -26,7 +27,12 @@ export function queryOf(filters, now = Date.now()) {
 
 const HOUR = 3_600_000;
 export const RANGES = { "15m": HOUR / 4, "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
-export const FILTERS = ["project", "status", "range", "from", "to", "search"];
+export const FILTERS = ["project", "status", "range", "from", "to", "search", "search_in"];
+
+/** Whether any of them leaves traces out. Where to search says nothing while nothing is searched for. */
+export function isFiltered(filters) {
+  return FILTERS.some((name) => filters[name] && name !== "search_in");
+}
 
 /** The filters that an address holds. */
 export function filtersOf(parameters) {

@@ -12,8 +12,8 @@ export class OwnTrace {
     this.firstRunId = id;
   }
 
-  hierarchy(asOf) {
-    return get(`/dashboard/runs/${this.traceId}/hierarchy`, { as_of_position: asOf });
+  outline(asOf) {
+    return get(`/dashboard/runs/${this.traceId}/outline`, { as_of_position: asOf });
   }
 
   run(runId, version) {
@@ -37,8 +37,8 @@ export class SharedTrace {
     this.path = `/public/${token}`;
   }
 
-  async hierarchy() {
-    const [run, answer] = await Promise.all([get(`${this.path}/run`), get(`${this.path}/hierarchy`)]);
+  async outline() {
+    const [run, answer] = await Promise.all([get(`${this.path}/run`), get(`${this.path}/outline`)]);
     this.firstRunId = run.id;
     this.traceId = answer.root_run_id;
     return answer;

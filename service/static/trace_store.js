@@ -32,7 +32,7 @@ export class TraceStore extends Store {
     const reading = this.#reading;
     const began = performance.now();
     try {
-      const answer = await this.source.hierarchy(asOf);
+      const answer = await this.source.outline(asOf);
       if (reading !== this.#reading) return;
       this.#take(new Tree(answer, Date.now()));
       this.error = null;

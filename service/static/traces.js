@@ -1,23 +1,25 @@
 // The list of traces.
 
+import { choice } from "./choosing.js";
 import { FilterBar } from "./filters.js";
 import { FirstSteps } from "./first_steps.js";
 import { LiveSwitch, Problem } from "./frame.js";
 import { Icon, StatusIcon, TypeIcon } from "./icons.js";
 import { useKeys } from "./keyboard.js";
+import { Ago } from "./moments.js";
 import { count, dollars, short } from "./numbers.js";
 import { place, traceHref } from "./place.js";
 import { remembered } from "./remembered.js";
 import { useRowHeight, useRows } from "./rows.js";
 import { LogStream } from "./stream.js";
-import { ago, duration, exactTime } from "./times.js";
-import { FILTERS, filtersOf, TraceList } from "./trace_list.js";
+import { duration } from "./times.js";
+import { FILTERS, filtersOf, isFiltered, TraceList } from "./trace_list.js";
 import { classes, html, useEffect, useLayoutEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
 
 const ROW = 40;
 const NARROW_ROW = 62;
 const HEAD = 32;
-const MORE_ROWS = 30;
+const MORE_ROWS = 20;
 
 // Who comes back from a trace finds the list as it was left.
 let left = null;
@@ -30,8 +32,7 @@ export function TracesPage() {
   useStore(list);
   const stream = useStream(list);
   useTitle(filters.project || "Traces");
-  const isFiltered = FILTERS.some((name) => filters[name]);
-  const isFirst = list.total === 0 && !isFiltered && !list.error;
+  const isFirst = list.total === 0 && !isFiltered(filters) && !list.error;
   if (isFirst) return html`<${FirstSteps} />`;
   return html`<div class="traces">
     <h1 class="unseen">Traces</h1>
@@ -40,7 +41,7 @@ export function TracesPage() {
       ${stream ? html`<${LiveSwitch} stream=${stream} />` : null}
     <//>
     ${list.error ? html`<${Problem} error=${list.error} retry=${() => list.load()} />` : null}
-    ${list.total === 0 && isFiltered ? html`<${NothingFound} />` : html`<${TraceRows} key=${search} list=${list} search=${search} />`}
+    ${list.total === 0 && isFiltered(filters) ? html`<${NothingFound} filters=${filters} />` : html`<${TraceRows} key=${search} list=${list} search=${search} />`}
   </div>`;
 }
 
@@ -72,9 +73,12 @@ function useStream(list) {
   return stream;
 }
 
-function NothingFound() {
+function NothingFound({ filters }) {
   const clear = () => place.set(Object.fromEntries(FILTERS.map((name) => [name, null])));
-  return html`<div class="empty"><h2>No trace matches these filters</h2><button type="button" onClick=${clear}>Clear the filters</button></div>`;
+  const mayBeElsewhere = filters.search && filters.search_in !== "all";
+  return html`<div class="empty"><h2>No trace matches these filters</h2><p class="empty-ways">
+    ${mayBeElsewhere ? html`<button type="button" onClick=${() => place.set({ search_in: "all" })}>Search all texts, not names alone</button>` : null}
+    <button type="button" onClick=${clear}>Clear the filters</button></p></div>`;
 }
 
 function TraceRows({ list, search }) {
@@ -83,7 +87,7 @@ function TraceRows({ list, search }) {
   const { box, shows, first, last, top } = useRows({ count: rows.length, rowHeight, head: HEAD });
   const [currentId, setCurrentId] = useState(left?.search === search ? left.currentId : null);
   const now = useNow(5000);
-  const above = useAnchor(rows, box, rowHeight);
+  const above = useAnchor(rows, box, rowHeight, top);
   useKept(list, search, box, currentId);
 
   list.lookAt(() => ({ first: Math.floor(top / rowHeight), last }));
@@ -105,9 +109,10 @@ function TraceRows({ list, search }) {
     { keys: ["PageUp"], words: null, run: () => move(-12) },
     { keys: ["g", "Home"], words: "first trace", run: () => move(-rows.length) },
     { keys: ["Enter", "o"], words: "open the trace", run: open },
+    { keys: ["c"], words: "compare the trace with another", run: () => { if (current !== -1) choice.take(rows[current]); } },
     { keys: ["Escape"], words: "let go of the trace", run: () => setCurrentId(null) },
   ]);
-  const slowest = rows.slice(first, last).reduce((most, row) => Math.max(most, lasted(row, now) ?? 0), 1);
+  const slowest = useMemo(() => rows.reduce((most, row) => Math.max(most, lasted(row, now) ?? 0), 1), [rows, now]);
   const isLoadingFirst = list.isLoading && !rows.length && !list.error;
   return html`<div class="grid-area">
     ${above > 0 && top > 0 ? html`<button type="button" class="arrived" onClick=${() => { box.current.scrollTop = 0; }}><${Icon} name="up" size=${14} />${above} new</button>` : null}
@@ -130,12 +135,11 @@ function Heads() {
   return HEADS.map(([words, unseen]) => html`<span role="columnheader" class=${classes("head", words && `cell-${words.toLowerCase()}`)}>${words}${unseen ? html`<span class="unseen">${unseen}</span>` : null}</span>`);
 }
 
-// Words that change their width come as new elements: an old one that moved would be a shift of the layout.
 function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, isFresh }) {
   const took = lasted(row, now);
   const top = { transform: `translateY(${rowPlace * rowHeight}px)`, height: `${rowHeight}px` };
   return html`<div class=${classes("grid-row", isCurrent && "is-current", isFresh && "is-fresh", row.status === "failed" && "is-failed")} style=${top} role="row" id=${`trace-${row.id}`} aria-rowindex=${rowPlace + 2} aria-selected=${isCurrent}>
-    <span role="gridcell" class="cell-status">${row.is_root_missing ? html`<${Icon} name="missing" label="Root missing" class="type-missing" />` : html`<${StatusIcon} status=${row.status} />`}</span>
+    <span role="gridcell" class="cell-status">${row.is_root_missing ? html`<${Icon} name="missing" label="Root missing" class="type-missing" />` : html`<${StatusIcon} status=${row.status} since=${row.start} />`}</span>
     <span role="gridcell" class="cell-name">
       <${TypeIcon} type=${row.run_type} />
       <a class="row-link" href=${traceHref(row.id)} tabindex="-1">${row.name || "(no name)"}</a>
@@ -148,7 +152,7 @@ function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, is
     <span role="gridcell" class="cell-latency">${took === null ? null : html`<span class="latency-words"><span key=${duration(took)}>${duration(took)}</span></span><${LatencyBar} took=${took} slowest=${slowest} status=${row.status} />`}</span>
     <span role="gridcell" class="cell-tokens">${short(row.trace_total_tokens)}</span>
     <span role="gridcell" class="cell-cost">${dollars(row.trace_total_cost)}</span>
-    <span role="gridcell" class="cell-started"><time key=${ago(row.start, now)} datetime=${row.start_time} title=${exactTime(row.start)}>${ago(row.start, now)}</time></span>
+    <span role="gridcell" class="cell-started"><${Ago} iso=${row.start_time} ms=${row.start} now=${now} /></span>
   </div>`;
 }
 
@@ -165,33 +169,37 @@ function lasted(row, now) {
 
 function snippet(row) {
   if (row.error) return row.error.split("\n", 1)[0];
-  return [row.outputs, row.inputs].find((preview) => typeof preview === "string") ?? "";
+  return plain([row.outputs, row.inputs].find((preview) => typeof preview === "string") ?? "");
+}
+
+/** The words of a preview, which may be the beginning of some JSON, of markdown, or of both. */
+function plain(preview) {
+  return preview
+    .replace(/^\{"[^"]{1,40}":"/, "")
+    .replace(/"\}$/, "")
+    .replace(/\\[nrt]/g, " ")
+    .replace(/\\(["\\/])/g, "$1")
+    .replace(/\*\*|__|`+|^#+ /g, "")
+    .replace(/\s*\|[\s|:-]*/g, " | ");
 }
 
 /** Holds what the viewer reads where it is when rows come above it. Gives how many came that were not seen yet. */
-function useAnchor(rows, box, rowHeight) {
-  const anchor = useRef({ id: null, offset: 0 });
+function useAnchor(rows, box, rowHeight, top) {
+  const anchor = useRef({ id: null, at: 0 });
   const [above, setAbove] = useState(0);
   useLayoutEffect(() => {
-    const element = box.current;
-    if (!element) return;
     const at = rows.findIndex((row) => row.id === anchor.current.id);
-    if (at > anchor.current.at && element.scrollTop > 0) {
-      setAbove((old) => old + at - anchor.current.at);
-      element.scrollTop += (at - anchor.current.at) * rowHeight;
-    }
-    note();
+    const came = at - anchor.current.at;
+    if (at === -1 || came <= 0 || top === 0) return;
+    anchor.current.at = at;
+    setAbove((old) => old + came);
+    box.current.scrollTop += came * rowHeight;
   }, [rows]);
-  const note = () => {
-    const at = Math.floor((box.current?.scrollTop ?? 0) / rowHeight);
+  useLayoutEffect(() => {
+    const at = Math.floor(top / rowHeight);
     anchor.current = { id: rows[at]?.id ?? null, at };
     if (at === 0) setAbove(0);
-  };
-  useEffect(() => {
-    const element = box.current;
-    element?.addEventListener("scroll", note, { passive: true });
-    return () => element?.removeEventListener("scroll", note);
-  });
+  }, [top, rows.length === 0]);
   return above;
 }
 

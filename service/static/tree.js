@@ -12,25 +12,28 @@ const SLOW_MS = 50;
  * below it and its own, each counted once; where there are none, its own word.
  */
 class Step {
-  constructor(node, index, parent, level) {
+  size = 0;
+  children = [];
+  own = 0;
+  isSlow = false;
+  isCycle = false;
+
+  /** The run at a place of the columns. `from` is the time that they count from. */
+  constructor(columns, index, parent, from) {
+    const [start, took, cost] = [columns.start_us[index], columns.duration_us[index], columns.total_cost[index]];
     this.index = index;
     this.parent = parent;
-    this.level = level;
-    this.size = 0;
-    this.children = [];
-    this.id = node.id;
-    this.name = node.name;
-    this.type = node.run_type;
-    this.status = node.status;
-    this.error = node.error;
-    this.start = time(node.start_time);
-    this.end = time(node.end_time);
-    this.tokens = node.total_tokens;
-    this.cost = node.total_cost === null ? null : Number(node.total_cost);
-    this.isMissing = node.is_missing;
-    this.isCycle = node.is_cycle;
-    this.own = 0;
-    this.isSlow = false;
+    this.level = columns.level[index] - 1;
+    this.id = columns.id[index];
+    this.isMissing = columns.status[index] === null;
+    this.name = columns.name[index] ?? "";
+    this.type = columns.run_type[index] ?? "";
+    this.status = columns.status[index] ?? "running";
+    this.error = columns.error[index];
+    this.start = start === null ? null : from + start / 1000;
+    this.end = took === null ? null : from + (start + took) / 1000;
+    this.tokens = columns.total_tokens[index];
+    this.cost = cost === null ? null : Number(cost);
   }
 
   get isRunning() {
@@ -43,30 +46,24 @@ class Step {
   }
 }
 
-/** The tree of a trace as the endpoint answers it, in rows. */
+/** The tree of a trace, in rows, made of the columns in which the endpoint answers it. */
 export class Tree {
   steps = [];
   byId = new Map();
 
   constructor(answer, now) {
     this.totalRuns = answer.total_runs;
-    this.#place(answer.hierarchy);
+    this.#place(answer);
     this.#sum();
     this.#stretch(now);
     this.#findSlow(now);
+    this.isRunning = this.steps.some((step) => step.isRunning);
+    /** Where each failure began, in the order of rows. */
+    this.origins = this.steps.filter((step) => step.isOrigin);
   }
 
   get root() {
     return this.steps[0];
-  }
-
-  get isRunning() {
-    return this.steps.some((step) => step.isRunning);
-  }
-
-  /** Where each failure began, in the order of rows. */
-  get origins() {
-    return this.steps.filter((step) => step.isOrigin);
   }
 
   /** The steps from the root down to one. */
@@ -88,17 +85,18 @@ export class Tree {
     return rows;
   }
 
-  // Without recursion: traces may be ten thousand levels deep.
-  #place(root) {
-    const waiting = [[root, null, 0]];
-    while (waiting.length) {
-      const [node, parent, level] = waiting.pop();
-      const step = new Step(node, this.steps.length, parent, level);
+  #place({ runs, start_time: first, cycles }) {
+    const from = time(first);
+    const line = []; // The row that was last at each level: a run's parent is the one a level above it.
+    for (let index = 0; index < runs.id.length; index += 1) {
+      const parent = line[runs.level[index] - 2] ?? null;
+      const step = new Step(runs, index, parent, from);
+      line[step.level] = step;
+      parent?.children.push(step);
       this.steps.push(step);
       this.byId.set(step.id, step);
-      parent?.children.push(step);
-      for (let i = node.children.length - 1; i >= 0; i -= 1) waiting.push([node.children[i], step, level + 1]);
     }
+    for (const id of cycles) this.byId.get(id).isCycle = true;
   }
 
   #sum() {

@@ -141,7 +141,7 @@ function Arguments({ args }) {
 function Documents({ documents }) {
   return html`<div class="documents"><p class="documents-count">${counted(documents.length, "document")}</p><ol>${documents.map(
     (document, i) => html`<li key=${i}><header><span class="place">${i + 1}</span>${document.score === null ? null : html`<span class="score">${Number(document.score).toFixed(3)}</span>`}
-      ${Object.entries(document.metadata).filter(([, value]) => typeof value !== "object").slice(0, 6).map(([name, value]) => html`<span class="pair"><b>${name}</b>${String(value).slice(0, 120)}</span>`)}</header>
+      ${Object.entries(document.metadata).filter(([name, value]) => typeof value !== "object" && name !== "score").slice(0, 6).map(([name, value]) => html`<span class="pair"><b>${name}</b>${String(value).slice(0, 120)}</span>`)}</header>
       <${TextValue} text=${document.text} /></li>`,
   )}</ol></div>`;
 }

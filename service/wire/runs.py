@@ -85,7 +85,7 @@ class RootRunsResponse(BaseModel):
     )
 
     runs: list[TraceRun] = Field(description="The traces, newest start first.")
-    total: int = Field(description="How many traces the filters leave in all.")
+    total: int | None = Field(description="How many traces the filters leave in all; null with `search_in=all`.")
     limit: int = Field(description="How many were asked for.")
     offset: int = Field(description="How many were skipped.")
     has_more: bool = Field(description="Whether more follow after these.")
@@ -126,6 +126,58 @@ class RunHierarchyResponse(BaseModel):
     hierarchy: RunHierarchyNode = Field(description="The tree.")
     total_runs: int = Field(description="How many runs there are in it; missing ones are not counted.")
     max_depth: int = Field(description="How many levels there are, the root's being 1.")
+
+
+class TraceColumns(BaseModel):
+    """The runs of a trace, one list for each thing that is known of them. Entries of one place are of one run."""
+
+    id: list[str] = Field(description="Its id.")
+    level: list[int] = Field(description="How deep it lies, the root's level being 1.")
+    name: list[str | None] = Field(description="Its name. Null, like all below, when the run itself never came.")
+    run_type: list[str | None] = Field(description="chain, llm, tool, retriever, prompt, parser, or any other word.")
+    status: list[str | None] = Field(description="running, completed or failed.")
+    start_us: list[int | None] = Field(description="When it started, in microseconds after `start_time`.")
+    duration_us: list[int | None] = Field(description="How long it took, in microseconds; null while it has not ended.")
+    error: list[str | None] = Field(description="The first 500 characters of its error.")
+    total_tokens: list[int | None] = Field(description=_TOKENS)
+    total_cost: list[str | None] = Field(description=_COST)
+
+
+class TraceOutlineResponse(BaseModel):
+    """A trace in columns: the rows of its tree, from the top down."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "root_run_id": "550e8400-e29b-41d4-a716-446655440000",
+                    "total_runs": 1,
+                    "max_depth": 1,
+                    "start_time": "2024-01-15T10:30:00Z",
+                    "cycles": [],
+                    "runs": {
+                        "id": ["550e8400-e29b-41d4-a716-446655440000"],
+                        "level": [1],
+                        "name": ["Agent Planning"],
+                        "run_type": ["chain"],
+                        "status": ["completed"],
+                        "start_us": [0],
+                        "duration_us": [5_000_000],
+                        "error": [None],
+                        "total_tokens": [None],
+                        "total_cost": [None],
+                    },
+                }
+            ]
+        }
+    )
+
+    root_run_id: str = Field(description="The run that the tree is of.")
+    total_runs: int = Field(description="How many runs there are in it; missing ones are not counted.")
+    max_depth: int = Field(description="How many levels there are, the root's being 1.")
+    start_time: str | None = Field(description="The earliest start of all (UTC); null when no run came.")
+    cycles: list[str] = Field(description="The runs that are their own ancestors; the cycle is cut there.")
+    runs: TraceColumns = Field(description="The runs, row by row.")
 
 
 class PresignedAttachment(BaseModel):

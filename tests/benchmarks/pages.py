@@ -1,12 +1,16 @@
 """`python -m tests.benchmarks.pages`: how soon the dashboard shows what it should, measured in a real browser.
 
-The time to the first rows of the list with many traces; the time to open a very long trace, and the longest stall while
-it is scrolled; and how much memory the list takes after many live updates.
+The time to the first rows of the list with many traces, on a first visit and on one that finds the files kept; the
+time to open a very long trace, and the longest stall while it is scrolled; and how much memory the list takes after
+many live updates. Beside times stands what was used of processors, which says more when others use the machine, too.
 """
 
+import os
+import statistics
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +21,7 @@ import httpx
 import orjson
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.benchmarks.watch import Watch
 from tests.databases import SqliteFiles
 from tests.pages.chromium import ARGUMENTS, find_chromium
 from tests.server import Server
@@ -25,6 +30,7 @@ _BATCH: Final = 1000
 _OPENINGS: Final = 5
 _SCROLLS: Final = 60
 _BYTES_PER_MB: Final = 1_000_000
+_MS: Final = 1000
 
 # Long tasks and when the first row was painted are noted from the first moment on.
 _WATCH: Final = """
@@ -38,6 +44,15 @@ const wait = () => {
 };
 wait();
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a page opened: milliseconds from the navigation to the first rows, and of processor time until then."""
+
+    shown: float
+    server: float
+    page: float
 
 
 @click.command(context_settings={"show_default": True})
@@ -56,36 +71,50 @@ def main(traces: int, runs: int, updates: int) -> None:
         with client, browser:
             _send(client, _traces(traces))
             long = _send(client, _long_trace(runs))
-            _report_list(browser, server.url, traces)
-            _report_trace(browser, f"{server.url}/ui/traces/{long}", runs)
-            _report_memory(browser, server.url, client, updates)
+            click.echo(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+            _report_list(browser, server, traces)
+            _report_trace(browser, server, long, runs)
+            _report_memory(browser, server, client, updates)
 
 
-def _report_list(browser: Browser, url: str, traces: int) -> None:
-    times = [_opened(browser, url, lambda page: page.evaluate("window.firstRows")) for _ in range(_OPENINGS)]
-    click.echo(f"list of {traces:,} traces: first rows after {_words(times)} ms")
+def _report_list(browser: Browser, server: Server, traces: int) -> None:
+    visits = [_visits(browser, server, server.url) for _ in range(_OPENINGS)]
+    for name, openings in zip(("first visit", "files kept"), zip(*visits, strict=True), strict=True):
+        click.echo(f"list of {traces:,} traces, {name}: {_told(openings)}")
 
 
-def _report_trace(browser: Browser, url: str, runs: int) -> None:
-    def look(page: Page) -> tuple[float, float]:
-        shown = page.evaluate("window.firstRows")
-        page.wait_for_timeout(1000)
-        page.evaluate("window.longTasks.length = 0")
-        page.locator(".steps").hover()
-        for number in range(_SCROLLS):
-            page.mouse.wheel(0, 400 * (1 + number % 40))
-            page.wait_for_timeout(16)
-        page.wait_for_timeout(300)
-        return shown, max(page.evaluate("window.longTasks"), default=0)
-
-    found = [_opened(browser, url, look) for _ in range(_OPENINGS)]
-    click.echo(f"trace of {runs:,} runs: opened after {_words([shown for shown, _ in found])} ms")
-    click.echo(f"trace of {runs:,} runs: longest task while scrolling {_words([longest for _, longest in found])} ms")
+def _visits(browser: Browser, server: Server, url: str) -> tuple[Opening, Opening]:
+    """The first visit to a page, and the second one."""
+    with _window(browser) as page:
+        return _open(page, server, url), _open(page, server, url)
 
 
-def _report_memory(browser: Browser, url: str, client: httpx.Client, updates: int) -> None:
-    def look(page: Page) -> list[float]:
-        sizes = []
+def _report_trace(browser: Browser, server: Server, trace: str, runs: int) -> None:
+    openings, stalls = [], []
+    for _ in range(_OPENINGS):
+        with _window(browser) as page:
+            openings.append(_open(page, server, f"{server.url}/ui/traces/{trace}"))
+            stalls.append(_scroll(page))
+    click.echo(f"trace of {runs:,} runs, first visit: {_told(openings)}")
+    click.echo(f"trace of {runs:,} runs: longest task while scrolling {_words(stalls)} ms")
+
+
+def _scroll(page: Page) -> float:
+    """Turn the wheel over the rows, ever faster; the longest task in milliseconds."""
+    page.wait_for_timeout(1000)
+    page.evaluate("window.longTasks.length = 0")
+    page.locator(".steps").hover()
+    for number in range(_SCROLLS):
+        page.mouse.wheel(0, 400 * (1 + number % 40))
+        page.wait_for_timeout(16)
+    page.wait_for_timeout(300)
+    return float(max(page.evaluate("window.longTasks"), default=0))
+
+
+def _report_memory(browser: Browser, server: Server, client: httpx.Client, updates: int) -> None:
+    sizes = []
+    with _window(browser) as page:
+        _open(page, server, server.url)
         for number in range(updates + 1):
             if number:
                 _send(client, _traces(1, ago=timedelta()))
@@ -93,28 +122,44 @@ def _report_memory(browser: Browser, url: str, client: httpx.Client, updates: in
                 page.wait_for_timeout(1500)
                 page.evaluate("gc()")
                 sizes.append(page.evaluate("performance.memory.usedJSHeapSize") / _BYTES_PER_MB)
-        return sizes
-
-    sizes = _opened(browser, url, look)
+        elements = page.evaluate("document.querySelectorAll('*').length")
     words = ", ".join(f"{size:.1f}" for size in sizes)
-    click.echo(f"live list: {words} MB of heap after 0, 1/3, 2/3 and all of {updates:,} new traces")
+    click.echo(
+        f"live list: {words} MB of heap after 0, 1/3, 2/3 and all of {updates:,} new traces; {elements} elements"
+    )
 
 
-def _opened(browser: Browser, url: str, look: Callable[[Page], Any]) -> Any:
-    """What `look` finds on a page in a window of its own, once it shows rows."""
+@contextmanager
+def _window(browser: Browser) -> Iterator[Page]:
+    """A window of its own, in which nothing is kept from before."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     context.add_init_script(_WATCH)
-    page = context.new_page()
-    page.goto(url)
-    page.wait_for_function("() => window.firstRows", timeout=60_000)
-    found = look(page)
+    yield context.new_page()
     context.close()
-    return found
 
 
-def _words(numbers: list[float]) -> str:
-    ordered = sorted(numbers)
-    return f"{ordered[len(ordered) // 2]:.0f} ({', '.join(f'{number:.0f}' for number in numbers)})"
+def _open(page: Page, server: Server, url: str) -> Opening:
+    """Go to an address and wait for its first rows."""
+    page.goto("about:blank")
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    with Watch([server.pid]) as used:
+        page.goto(url)
+        page.wait_for_function("() => window.firstRows", timeout=60_000)
+    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    session.detach()
+    shown = float(page.evaluate("window.firstRows"))
+    return Opening(shown, _MS * used.cpu_seconds, _MS * metrics["TaskDuration"])
+
+
+def _told(openings: Sequence[Opening]) -> str:
+    server, page = (statistics.median(getattr(one, name) for one in openings) for name in ("server", "page"))
+    shown = _words([one.shown for one in openings])
+    return f"first rows after {shown} ms; CPU {server:.0f} ms of the server, {page:.0f} ms of the page's main thread"
+
+
+def _words(numbers: Sequence[float]) -> str:
+    return f"{statistics.median(numbers):.0f} ({', '.join(f'{number:.0f}' for number in numbers)})"
 
 
 def _traces(count: int, ago: timedelta = timedelta(days=7)) -> Iterator[dict[str, Any]]:

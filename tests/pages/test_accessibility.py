@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from tests.pages.conftest import OpenPage, Shown
 from tests.pages.visits import PAGES, findings_of, visit
+from tests.server import Server
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -15,8 +16,29 @@ def test_axe_finds_nothing_serious_on_any_page(shown: Shown, open_page: OpenPage
     assert {name: some for name, some in found.items() if some} == {}
 
 
-def test_dialogs_have_nothing_serious_either(shown: Shown, open_page: OpenPage) -> None:
-    page = visit(shown, open_page, "traces", reduced_motion="reduce")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_dialogs_have_nothing_serious_either(shown: Shown, guarded: Server, open_page: OpenPage, theme: str) -> None:
+    page = visit(shown, open_page, "trace", color_scheme=theme, reduced_motion="reduce")
+    page.keyboard.press("c")  # Which leaves a note beside them.
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
     assert findings_of(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Share").click()
+    expect(page.get_by_role("dialog", name="Share this trace").get_by_role("button", name="Share")).to_be_enabled()
+    assert findings_of(page) == []
+    locked = open_page(guarded.url, allowed=("401",), color_scheme=theme, reduced_motion="reduce")
+    expect(locked.get_by_role("dialog", name="An API key is needed")).to_be_visible()
+    assert findings_of(locked) == []
+
+
+def test_nothing_moves_for_those_who_asked_for_that(shown: Shown, open_page: OpenPage) -> None:
+    page = visit(shown, open_page, "traces")
+    expect(page.get_by_role("button", name="Live")).to_be_visible()
+    assert page.evaluate(MOVING) > 0
+    still = visit(shown, open_page, "traces", reduced_motion="reduce")
+    expect(still.get_by_role("button", name="Live")).to_be_visible()
+    assert still.evaluate(MOVING) == 0
+
+
+MOVING = "document.getAnimations().filter((animation) => animation.playState === 'running').length"

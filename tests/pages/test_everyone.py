@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.pages.conftest import OpenPage, Shown
 from tests.pages.visits import visit
@@ -44,7 +44,7 @@ def test_the_keyboard_reaches_the_page_first_and_every_control_shows_its_focus(
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
     seen = []
-    for _ in range(16):
+    for _ in range(17):
         page.keyboard.press("Tab")
         seen.append(page.evaluate(FOCUS))
     assert all(found["ring"] for found in seen), seen
@@ -57,3 +57,42 @@ FOCUS = """() => {
   const { boxShadow, outlineStyle } = getComputedStyle(shown);
   return { what: `${element.tagName} ${element.className}`, ring: boxShadow !== "none" || outlineStyle !== "none" };
 }"""
+
+
+def test_a_whole_visit_takes_no_pointer(shown: Shown, open_page: OpenPage) -> None:
+    page = visit(shown, open_page, "traces")
+    page.keyboard.press("/")
+    page.keyboard.type("support")
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("search=support"))
+    failed = page.locator(f"#trace-{shown.traces['failing']}")
+    expect(failed).to_be_visible()
+    for _ in range(int(str(failed.get_attribute("aria-rowindex"))) - 1):
+        page.keyboard.press("j")
+    expect(failed).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    page.keyboard.press("e")
+    expect(page.locator(".step[aria-selected=true]")).to_contain_text("lookup_account")
+    tab_to(page, "tab", "Run")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="History")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_text("Chain verified")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(failed).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("2")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    page.keyboard.press("3")
+    tab_to(page, "button", "Compare all")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("group", name="Read models")).to_contain_text("compared: equal")
+
+
+def tab_to(page: Page, role: str, name: str) -> None:
+    """Press Tab until a control has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        told = page.evaluate("[document.activeElement.getAttribute('role') ?? '', document.activeElement.innerText]")
+        if told[1] == name and told[0] in ("", role):
+            return
+    raise AssertionError(f"Tab does not reach {name}")

@@ -64,6 +64,8 @@ def look_everywhere(page: Page, url: str, run_id: str) -> None:
         for _ in range(2):
             page.evaluate(UNFOLD)
             page.wait_for_timeout(100)
+    page.goto(f"{url}/ui/compare/{run_id}/{run_id}")
+    expect(page.get_by_role("region", name="Facts")).to_be_visible()
     page.goto(f"{url}/ui/overview")
     expect(page.get_by_role("heading", name="Slowest")).to_be_visible()
     page.goto(f"{url}/ui/operations")

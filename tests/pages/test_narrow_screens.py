@@ -1,18 +1,38 @@
 """The pages on a narrow screen."""
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Locator, expect
 
 from tests.pages.conftest import OpenPage, Shown
 from tests.pages.visits import PAGES, visit
 
 
-def test_no_page_is_wider_than_a_narrow_screen(shown: Shown, open_page: OpenPage) -> None:
-    for name in PAGES:
-        page = visit(shown, open_page, name, viewport={"width": 380, "height": 740})
-        width = page.evaluate("document.scrollingElement.scrollWidth")
-        assert width == 380, name
-        beyond = page.evaluate(BEYOND_THE_EDGE)
-        assert beyond == [], name
+# A telephone; a window of 1280 pixels at a zoom of 200 %; half a screen.
+@pytest.mark.parametrize("width", [380, 640, 900])
+def test_no_page_is_wider_than_a_narrow_screen(shown: Shown, open_page: OpenPage, width: int) -> None:
+    page = visit(shown, open_page, "traces", viewport={"width": width, "height": 740})
+    for name, (path, word) in PAGES.items():
+        page.goto(shown.url + path.format(**shown.traces))
+        expect(page.get_by_role("main")).to_contain_text(word)
+        assert page.evaluate("document.scrollingElement.scrollWidth") == width, name
+        assert page.evaluate(BEYOND_THE_EDGE) == [], name
+
+
+def test_on_a_narrow_screen_names_and_choices_can_still_be_read(shown: Shown, open_page: OpenPage) -> None:
+    page = visit(shown, open_page, "traces", viewport={"width": 380, "height": 740})
+    for label in ("Project", "Time"):
+        assert width_of(page.get_by_role("combobox", name=label)) > 120
+    page.goto(shown.trace("failing"))
+    heading = page.get_by_role("heading", name="support-agent").first
+    assert heading.evaluate("(element) => element.scrollWidth <= element.clientWidth")
+    page.goto(f"{shown.trace('answered')}?run={shown.traces['answered']}&tab=history")
+    assert width_of(page.get_by_role("slider", name="Version")) > 250
+
+
+def width_of(control: Locator) -> float:
+    box = control.bounding_box()
+    assert box is not None
+    return box["width"]
 
 
 # Elements that stick out on the right, but for those in a box that scrolls sideways or hides what is beyond.

@@ -139,6 +139,15 @@ def test_a_large_tree_holds_few_rows_in_the_document_and_folds_and_zooms(
     expect(page.locator(".tick").first).to_have_text(first_tick)
 
 
+def test_a_trace_is_asked_for_before_the_modules_come_and_once(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(f"{shown.url}/ui/operations")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(shown.url)))
+    page.goto(shown.trace("failing"))
+    expect(page.locator(".step").first).to_be_visible()
+    assert len([path for path in asked if "/outline" in path]) == 1, asked
+
+
 def test_a_trace_is_used_by_keys_alone(shown: Shown, open_page: OpenPage) -> None:
     page = open_page(shown.trace("failing"))
     expect(page.locator(".step").first).to_be_visible()
@@ -186,8 +195,8 @@ def test_documents_thinking_and_attached_images_are_shown(shown: Shown, open_pag
 def test_a_run_is_copied_as_an_id_and_as_lines_of_python_that_parse(shown: Shown, open_page: OpenPage) -> None:
     page = open_page(shown.trace("answered"), permissions=["clipboard-read", "clipboard-write"])
     panel(page).get_by_role("button", name="Copy the run's id").click()
-    expect(panel(page).get_by_text("Copied").first).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == shown.traces["answered"]
+    copied = "(id) => navigator.clipboard.readText().then((text) => text === id)"
+    page.wait_for_function(copied, arg=shown.traces["answered"])
     panel(page).get_by_role("button", name="Copy as Python").click()
     page.wait_for_function("() => navigator.clipboard.readText().then((text) => text.startsWith('from langsmith'))")
     lines = page.evaluate("navigator.clipboard.readText()")
@@ -219,9 +228,9 @@ def test_what_a_proxy_in_between_says_is_told_and_can_be_tried_again(
         demo.batch(client, post=[a_run(1)])
     page = open_page(f"{shared_server.url}/ui/traces/{id_of(1)}", allowed=("502",))
     expect(step(page, "run 1")).to_be_visible()
-    page.route("**/hierarchy*", lambda route: route.fulfill(status=502, body="<html>bad gateway</html>"))
+    page.route("**/outline*", lambda route: route.fulfill(status=502, body="<html>bad gateway</html>"))
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("The server answered 502.")
-    page.unroute("**/hierarchy*")
+    page.unroute("**/outline*")
     page.get_by_role("button", name="Try again").click()
     expect(step(page, "run 1")).to_be_visible()

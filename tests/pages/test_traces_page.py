@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 from tests.pages import demo
@@ -126,6 +127,57 @@ def test_filters_are_remembered_and_a_search_without_a_find_can_be_cleared(shown
     expect(page).to_have_url(f"{shown.url}/?search=there+is+none")
     page.get_by_role("button", name="Clear the filters").click()
     expect(page.get_by_role("grid")).to_be_visible()
+
+
+def test_all_texts_are_searched_on_demand(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(f"{shown.url}/?search=there+is+none")
+    with page.expect_request(re.compile(r"roots\?.*search=there\+is\+none&search_in=all")):
+        page.get_by_role("button", name="Search all texts, not names alone").click()
+    expect(page).to_have_url(re.compile("search_in=all"))
+    expect(page.get_by_label("Search all texts")).to_have_value("there is none")
+    with page.expect_request(lambda request: "/roots?" in request.url and "search_in" not in request.url):
+        page.get_by_role("button", name="All texts", exact=True).click()
+    expect(page.get_by_label("Search names")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?project=customer-support&status=failed&search=support+agent&search_in=all",
+        "?from=2026-01-01T00%3A00%3A00.000Z&to=2100-01-01T00%3A00%3A00.000Z&project=caf%C3%A9%20%26%20co",
+    ],
+)
+def test_traces_are_asked_for_before_the_modules_come_and_once(shown: Shown, open_page: OpenPage, query: str) -> None:
+    page = open_page(f"{shown.url}/ui/operations")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(shown.url)))
+    page.goto(shown.url + "/" + query)
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    assert len([url for url in asked if "/roots?" in url and "after=" not in url]) == 1, asked
+    # The other way in which this query comes: it was the last one in use.
+    asked.clear()
+    page.goto(shown.url)
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    assert len([url for url in asked if "/roots?" in url and "after=" not in url]) == 1, asked
+
+
+def test_a_trace_that_has_not_ended_for_hours_is_told_from_one_at_work(
+    shared_server: Server, open_page: OpenPage
+) -> None:
+    with client_of(shared_server) as client:
+        at_work = send_trace(client, "at work")
+        left = send_trace(client, "left alone", ago=timedelta(hours=2))
+    page = open_page(shared_server.url)
+    expect(page.locator(f"#trace-{at_work}").get_by_label("Running", exact=True)).to_be_visible()
+    expect(page.locator(f"#trace-{left}").get_by_label("without an end for more than an hour")).to_be_visible()
+
+
+def test_a_preview_reads_as_words_and_not_as_json_or_markdown(shared_server: Server, open_page: OpenPage) -> None:
+    with client_of(shared_server) as client:
+        run_id = send_trace(client, "answers", outputs={"answer": '**Three** plans,\nof which "Team" fits.'})
+    page = open_page(shared_server.url)
+    expect(page.locator(f"#trace-{run_id} .snippet")).to_have_text('Three plans, of which "Team" fits.')
 
 
 def test_the_list_tells_the_tokens_and_cost_of_a_whole_trace(shared_server: Server, open_page: OpenPage) -> None:

@@ -16,6 +16,7 @@ PAGES = {
     "raw": ("/ui/traces/{answered}?run={answered}&tab=raw", "dotted_order"),
     "history": ("/ui/traces/{answered}?run={answered}&tab=history", "Chain verified"),
     "long": ("/ui/traces/{long}", "nightly-eval"),
+    "compare": ("/ui/compare/{failing}/{answered}", "lookup_account"),
     "overview": ("/ui/overview?range=7d", "Most failing"),
     "operations": ("/ui/operations", "Up for"),
 }

@@ -20,6 +20,7 @@ OPEN_ROUTES = {
     "/feedback/tokens/{token}",
     "/public/{token}/feedbacks",
     "/public/{token}/hierarchy",
+    "/public/{token}/outline",
     "/public/{token}/r",
     "/public/{token}/run",
     "/public/{token}/run/{run_id}",

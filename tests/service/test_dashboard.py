@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.times import format_time
+from events.times import format_time, parse_time
 from projections import rollup
 from projections.runs import RunState
 from tests.service.apps import END, START, Store, a_run, an_ended_run, json_part, new_id
@@ -384,10 +384,53 @@ async def test_a_trace_of_five_thousand_levels_is_one_tree(store: Store) -> None
     assert (await store.run(ids[-1]))["dotted_order"].count(".") == 4999
 
 
+def rows_of(node: dict[str, Any], level: int = 1) -> list[dict[str, Any]]:
+    """The rows of a tree from the top down, as its outline tells them."""
+    names = ("id", "name", "run_type", "status", "error", "total_tokens", "total_cost")
+    facts = {name: None if node["is_missing"] and name != "id" else node[name] for name in names}
+    below = [row for child in node["children"] for row in rows_of(child, level + 1)]
+    return [{**facts, "level": level, "start_time": node["start_time"], "end_time": node["end_time"]}, *below]
+
+
+def lines_of(outline: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an outline, with times in place of distances."""
+    columns = outline["runs"]
+    lines = [dict(zip(columns, entries, strict=True)) for entries in zip(*columns.values(), strict=True)]
+    begin = None if outline["start_time"] is None else parse_time(outline["start_time"])
+    for line in lines:
+        start, took = line.pop("start_us"), line.pop("duration_us")
+        line["start_time"] = None if start is None else format_time((begin or 0) + start)
+        line["end_time"] = None if took is None else format_time((begin or 0) + start + took)
+    return lines
+
+
+async def test_an_outline_tells_in_columns_what_the_hierarchy_tells_as_a_tree(store: Store) -> None:
+    root, lost = new_id(), new_id()
+    usage = {"metadata": {"usage_metadata": {"total_tokens": 7, "total_cost": 0.25}}}
+    await store.post(
+        a_run(id=root, name="root", start_time=at(1)),
+        an_ended_run(name="early", start_time=at(0), parent_run_id=root, trace_id=root, run_type="llm", extra=usage),
+        an_ended_run(name="orphan", start_time=at(2), parent_run_id=lost, trace_id=root, error="it broke"),
+    )
+    ring = [new_id(), new_id()]
+    await store.post(*(a_run(id=id_, parent_run_id=ring[place - 1]) for place, id_ in enumerate(ring)))
+    nothing = new_id()
+    await store.post(a_run(name="child", parent_run_id=nothing, trace_id=nothing))
+    for asked in (root, *ring, nothing):
+        whole, outline = await tree(store, asked), await store.get(f"/dashboard/runs/{asked}/outline")
+        for name in ("root_run_id", "total_runs", "max_depth"):
+            assert outline[name] == whole[name]
+        assert lines_of(outline) == rows_of(whole["hierarchy"])
+    assert (await store.get(f"/dashboard/runs/{root}/outline"))["start_time"] == at(0)
+    cut = [(await store.get(f"/dashboard/runs/{asked}/outline"))["cycles"] for asked in ring]
+    assert len({id_ for cycles in cut for id_ in cycles}) == 1
+
+
 async def test_a_hierarchy_that_is_not_there_is_a_404_and_a_malformed_id_a_422(store: Store) -> None:
     id_ = new_id()
-    answer = await store.client.get(f"/dashboard/runs/{id_}/hierarchy")
-    assert (answer.status_code, answer.json()["detail"]) == (404, f"There is no trace {id_}.")
+    for shape_of_it in ("hierarchy", "outline"):
+        answer = await store.client.get(f"/dashboard/runs/{id_}/{shape_of_it}")
+        assert (answer.status_code, answer.json()["detail"]) == (404, f"There is no trace {id_}.")
     answer = await store.client.get("/dashboard/runs/trace-1/hierarchy")
     assert (answer.status_code, answer.json()["detail"]) == (
         422,

@@ -26,6 +26,10 @@ def hierarchy_of(run_id: str) -> str:
     return f"/dashboard/runs/{run_id}/hierarchy"
 
 
+def outline_of(run_id: str) -> str:
+    return f"/dashboard/runs/{run_id}/outline"
+
+
 async def ask(store: Store, path: str, tag: str | None = None, **headers: str) -> httpx.Response:
     """Read, with what `If-None-Match` is to say."""
     return await store.client.get(path, headers=headers if tag is None else {"If-None-Match": tag, **headers})
@@ -44,7 +48,7 @@ async def tag_of(store: Store, path: str, **headers: str) -> str:
 async def test_who_has_an_answer_is_told_so_and_nothing_else(store: Store) -> None:
     run = an_ended_run()
     await store.post(run)
-    for path in (f"/runs/{run['id']}", hierarchy_of(run["id"]), SUMMARY):
+    for path in (f"/runs/{run['id']}", hierarchy_of(run["id"]), outline_of(run["id"]), SUMMARY):
         first = await ask(store, path)
         again = await ask(store, path, first.headers["ETag"])
         assert (again.status_code, again.content) == (304, b"")
@@ -98,7 +102,7 @@ async def test_each_vocabulary_of_a_run_has_a_tag_of_its_own(store: Store) -> No
 async def test_a_run_of_an_earlier_moment_has_the_tag_that_it_had_then(store: Store) -> None:
     run = a_run(dotted_order=None)
     await store.post(run)
-    paths = (f"/runs/{run['id']}", hierarchy_of(run["id"]))
+    paths = (f"/runs/{run['id']}", hierarchy_of(run["id"]), outline_of(run["id"]))
     before = [await tag_of(store, path) for path in paths]
     position = await store.count("events")
     await store.patch({"id": run["id"], "name": "renamed"})

@@ -134,6 +134,7 @@ async def test_real_answers_are_what_the_document_says(
         *("/dashboard/runs/roots", "/dashboard/runs/roots?preview=true&trace_totals=true", "/dashboard/stats/summary"),
         *("/dashboard/stats/overview", f"/runs/{run['id']}/chain"),
         *(f"/dashboard/runs/{run['id']}/hierarchy", f"/dashboard/runs/{root}/hierarchy"),
+        *(f"/dashboard/runs/{run['id']}/outline", f"/dashboard/runs/{root}/outline"),
         *(f"/feedback/{feedback['id']}", "/feedback"),
     ):
         await ask("GET", path)
@@ -231,7 +232,7 @@ async def ask_about_what_is_shared_and_judged(ask: Any, run_id: str, project_id:
     await ask("GET", share)
     await ask("POST", f"/api/v2{share}", json={})
     await ask("PUT", f"/runs/{new_id()}/share")
-    for path in ("/run", f"/run/{run_id}", "/runs", "/feedbacks", "/hierarchy"):
+    for path in ("/run", f"/run/{run_id}", "/runs", "/feedbacks", "/hierarchy", "/outline"):
         await ask("GET", f"/public/{shared}{path}")
     await ask("GET", f"/public/{new_id()}/run")
     await ask("POST", f"/public/{shared}/runs/query", json={})

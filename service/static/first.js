@@ -1,0 +1,37 @@
+// Runs before anything else. It sets the chosen theme before the first paint, so that nobody sees the other one flash
+// up, and asks for what the page shows first: the answer is on its way while the modules come. See `api.js`.
+{
+  const stored = (storage, name) => {
+    try {
+      return window[storage].getItem(`agent-spy.${name}`);
+    } catch {
+      return null; // Storage may be switched off.
+    }
+  };
+  const addressOfTraces = () => {
+    const search = location.search || JSON.parse(stored("localStorage", "filters") || '""');
+    const given = new URLSearchParams(search);
+    if (given.get("range")) return null; // It counts from now on, which is later.
+    if (!given.get("search")) given.delete("search_in");
+    const asked = new URLSearchParams();
+    for (const name of ["project", "status", "search", "search_in", "from", "to"]) {
+      if (given.get(name)) asked.set({ from: "start_time_gte", to: "start_time_lte" }[name] ?? name, given.get(name));
+    }
+    return `/api/v1/dashboard/runs/roots?${asked}${asked.size ? "&" : ""}preview=true&trace_totals=true&limit=60`;
+  };
+  const addressOfTrace = (path) => {
+    const found = /^\/ui\/traces\/([0-9a-fA-F-]{32,36})\/?$/.exec(path);
+    return found && `/api/v1/dashboard/runs/${found[1]}/outline`;
+  };
+
+  const theme = stored("localStorage", "theme");
+  if (theme === '"light"' || theme === '"dark"') document.documentElement.dataset.theme = JSON.parse(theme);
+
+  const path = location.pathname === "/" ? addressOfTraces() : addressOfTrace(location.pathname);
+  if (path) {
+    const key = stored("sessionStorage", "key");
+    const answer = fetch(path, { headers: key ? { "x-api-key": key } : {}, credentials: "same-origin", cache: "no-store" });
+    answer.catch(() => {}); // Whoever takes the answer tells of it.
+    window.firstRequest = { path, key, answer };
+  }
+}
