@@ -263,7 +263,7 @@ class _Rebuilding:
         self._at("settling")
         await self._shadows.finish(self._filler)
         if "runs" in self._order.projections:
-            settling = Settling(self._filler, tally, self._rebuild_id, shard=self._shard)
+            settling = Settling(self._url, self._filler, tally, self._rebuild_id, shard=self._shard)
             await self._gently(settling.settle())
             await self._gently(self._store(tally))
         self._fold_seconds = time.monotonic() - self._begun

@@ -1,13 +1,16 @@
 """What lies between runs, settled in shadow tables once every stream is folded: inferred traces, and placeholders.
 
 The same as `projections.hierarchy` keeps up event by event (see there what the rules are), made at once for all.
+
+What is to be settled is looked for in a snapshot: among a million runs that takes longer than writers should wait, and
+nobody else writes to shadow tables.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final
 
-from events.dialect import Writer
+from events.dialect import Writer, open_snapshot
 from projections import hierarchy, rebuilds, runs
 from projections.hierarchy import Change
 from projections.replay import awaits_trace
@@ -22,7 +25,8 @@ _NOBODY: Final = b""
 class Settling:
     """Works on the shadow of `runs`, which `writer` writes to, and counts in `tally` what is settled."""
 
-    def __init__(self, writer: Writer, tally: Tally, rebuild_id: int, *, shard: int) -> None:
+    def __init__(self, url: str, writer: Writer, tally: Tally, rebuild_id: int, *, shard: int) -> None:
+        self._url = url
         self._writer = writer
         self._tally = tally
         self._rebuild_id = rebuild_id
@@ -42,21 +46,32 @@ class Settling:
 
     async def _settle_below_tops(self) -> AsyncIterator[None]:
         """From every place whose trace is known down to all runs whose traces follow from it."""
-        after = _NOBODY
-        while True:
-            async with self._transaction():
-                rows = await self._writer.fetch(
-                    f"SELECT DISTINCT parent_run_id FROM {self._table} WHERE shard = ?1 AND is_trace_inferred = 1 "
-                    f"AND parent_run_id > ?2 ORDER BY parent_run_id LIMIT {_PARENTS}",
-                    *(self._shard, after),
-                )
-                parents = [bytes(row[0]) for row in rows]
-                if parents:
+        query = (
+            f"SELECT DISTINCT parent_run_id FROM {self._table} WHERE shard = ?1 AND is_trace_inferred = 1 "
+            "AND parent_run_id > ?2 ORDER BY parent_run_id"
+        )
+        async with aclosing(self._found(query, _PARENTS)) as portions:
+            async for parents in portions:
+                async with self._transaction():
                     await self._settle(await self._below(await self._tops(parents)))
-                    after = parents[-1]
-            if len(parents) < _PARENTS:
-                return
-            yield
+                yield
+
+    async def _found(self, query: str, limit: int) -> AsyncGenerator[list[bytes], None]:
+        """The ids that a query finds now, in order: so many at a time after the last one, which it is given as `?2`."""
+        after = _NOBODY
+        snapshot = open_snapshot(self._url)
+        try:
+            async with snapshot.transaction():
+                while True:
+                    rows = await snapshot.fetch(f"{query} LIMIT {limit}", self._shard, after)
+                    ids = [bytes(row[0]) for row in rows]
+                    if ids:
+                        yield ids
+                        after = ids[-1]
+                    if len(ids) < limit:
+                        return
+        finally:
+            await snapshot.close()
 
     async def _tops(self, parents: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Those of the parents whose trace does not follow from theirs, with it. An unknown one gives its own id."""
@@ -88,22 +103,15 @@ class Settling:
 
     async def _settle_cycles(self) -> AsyncIterator[None]:
         """Runs that are each other's ancestors, and what is below them: no known place leads down to them."""
-        after = _NOBODY
-        while True:
-            async with self._transaction():
-                rows = await self._writer.fetch(
-                    f"SELECT id FROM {self._table} WHERE shard = ?1 AND id > ?2 AND is_trace_inferred = 1 "
-                    "AND is_root = 1 AND parent_run_id IS NOT NULL AND parent_run_id <> id "
-                    f"ORDER BY id LIMIT {_ROWS}",
-                    *(self._shard, after),
-                )
-                unsettled = [bytes(row[0]) for row in rows]
-                if unsettled:
+        query = (
+            f"SELECT id FROM {self._table} WHERE shard = ?1 AND id > ?2 AND is_trace_inferred = 1 "
+            "AND is_root = 1 AND parent_run_id IS NOT NULL AND parent_run_id <> id ORDER BY id"
+        )
+        async with aclosing(self._found(query, _ROWS)) as portions:
+            async for unsettled in portions:
+                async with self._transaction():
                     await self._settle(await self._in_cycles(unsettled))
-                    after = unsettled[-1]
-            if len(unsettled) < _ROWS:
-                return
-            yield
+                yield
 
     async def _in_cycles(self, run_ids: Sequence[bytes]) -> dict[bytes, bytes]:
         """The traces of those of these runs whose way up leads into a cycle."""
@@ -133,23 +141,16 @@ class Settling:
 
     async def _make_placeholders(self) -> AsyncIterator[None]:
         """A row for the root of every trace that has runs and no root."""
-        after = _NOBODY
-        while True:
-            async with self._transaction():
-                rows = await self._writer.fetch(
-                    f"SELECT DISTINCT r.trace_id FROM {self._table} r WHERE r.shard = ?1 AND r.trace_id > ?2 "
-                    f"AND r.id <> r.trace_id AND NOT EXISTS (SELECT 1 FROM {self._table} o WHERE o.shard = r.shard "
-                    f"AND o.id = r.trace_id) ORDER BY r.trace_id LIMIT {_PARENTS}",
-                    *(self._shard, after),
-                )
-                traces = [bytes(row[0]) for row in rows]
-                if traces:
-                    made = await hierarchy.placeholders_of(self._writer, traces, shard=self._shard)
-                    await self._insert(made)
-                    after = traces[-1]
-            if len(traces) < _PARENTS:
-                return
-            yield
+        query = (
+            f"SELECT DISTINCT r.trace_id FROM {self._table} r WHERE r.shard = ?1 AND r.trace_id > ?2 "
+            f"AND r.id <> r.trace_id AND NOT EXISTS (SELECT 1 FROM {self._table} o WHERE o.shard = r.shard "
+            "AND o.id = r.trace_id) ORDER BY r.trace_id"
+        )
+        async with aclosing(self._found(query, _PARENTS)) as portions:
+            async for traces in portions:
+                async with self._transaction():
+                    await self._insert(await hierarchy.placeholders_of(self._writer, traces, shard=self._shard))
+                yield
 
     async def _insert(self, placeholders: Iterable[RunState]) -> None:
         rows = []
