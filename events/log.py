@@ -521,7 +521,7 @@ async def read_stream(
         after = events[-1].version if events else 0
         upto = _VERSION_MAX if upto_version is None else upto_version
         rows = await _OF_STREAM.rows(connection, shard=shard, stream=stream, after=after, upto=upto)
-        slice_ = [_recorded(_ReadRow(*row), upcasters) for row in rows]
+        slice_ = [_recorded(StoredEvent(*row), upcasters) for row in rows]
         events += slice_
         if len(slice_) < _READ_ROWS:
             return events
@@ -570,7 +570,7 @@ async def read_at(
     sizes: dict[int, int] = dict(await _SIZES_AT.rows(connection, shard=shard, positions=positions))  # type: ignore[arg-type]
     sums = itertools.accumulate(sizes.get(position, 0) for position in positions)
     within = [position for position, size in zip(positions, sums, strict=True) if size <= bytes_max]
-    rows = [_ReadRow(*row) for row in await _AT.rows(connection, shard=shard, positions=within)]
+    rows = [StoredEvent(*row) for row in await _AT.rows(connection, shard=shard, positions=within)]
 
     def unpacked() -> dict[int, RecordedEvent]:
         return {row.position: _recorded(row, upcasters) for row in rows}
