@@ -326,7 +326,9 @@ class SqliteWriter(Writer):
             self._open.executemany(query, portion)
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        await self._many("INSERT INTO", table, rows)
+        # What is refused undoes the whole transaction, as it does here in any case. To be able to undo a statement
+        # alone, SQLite would keep a journal for each row of a table that has a trigger (migration 0011).
+        await self._many("INSERT OR ROLLBACK INTO", table, rows)
 
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
         await self._many("INSERT OR REPLACE INTO", table, rows)

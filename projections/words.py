@@ -236,6 +236,10 @@ _NO_OUTPUTS: Final = Outputs(preview(b"{}"), None, None)
 
 def _facts(raw: Raw, rank: int) -> Facts:
     extra = bytes(raw)
+    return _cached_facts(extra, rank) if len(extra) <= _CACHED_EXTRA_BYTES_MAX else _read_facts(extra, rank)
+
+
+def _read_facts(extra: bytes, rank: int) -> Facts:
     facts = extra_facts(extra)
     return Facts(
         cut(facts.thread_id, WORD_CHARS_MAX),
@@ -247,6 +251,11 @@ def _facts(raw: Raw, rank: int) -> Facts:
         None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
         _metadata(extra, facts.metadata, rank),
     )
+
+
+# A run's PATCH mostly repeats the `extra` of its POST, and runs of one program are much alike in it.
+_cached_facts: Final = lru_cache(maxsize=1024)(_read_facts)
+_CACHED_EXTRA_BYTES_MAX: Final = 2048
 
 
 def _metadata(extra: bytes, usual: dict[str, Any] | None, rank: int) -> str | None:
