@@ -254,6 +254,8 @@ def _strength(raw: Raw, rank: int) -> int:
 
 def _take_extra(state: RunState, told: Sequence[tuple[int, Extra]]) -> None:
     """Take over the metadata, merged key by key, and the facts in it, which are believed before the outputs."""
+    if len(told) == _POST_AND_PATCH and told[0][1] == told[1][1]:
+        told = told[1:]  # A PATCH mostly repeats what its POST said, and so overrules all of it.
     metadata = _merged(told)
     state.metadata = pairs.column_of(metadata)
     for rank, extra in told:
@@ -278,6 +280,7 @@ def _take_extra(state: RunState, told: Sequence[tuple[int, Extra]]) -> None:
         state.ranks = runs.with_fact(state.ranks, runs.USAGE, 1, rank)
 
 
+_POST_AND_PATCH: Final = 2
 _TELLING: Final = frozenset(
     {"thread_id", "conversation_id", "session_id", "ls_model_name", "ls_provider", "usage_metadata"}
 )

@@ -82,6 +82,15 @@ def test_metadata_is_merged_key_by_key(one: dict[str, Any], other: dict[str, Any
     assert (as_row(state), set()) == one_by_one(stream)
 
 
+@pytest.mark.parametrize("extra", METADATA)
+@pytest.mark.parametrize("operations", [(POST, PATCH), (PATCH, POST), (PATCH, PATCH)])
+def test_an_extra_that_is_said_again_counts_once(extra: dict[str, Any], operations: tuple[str, str]) -> None:
+    stream = told(*((operation, {"extra": {"metadata": extra}}) for operation in operations))
+    state = in_one_go(stream)
+    assert state is not None
+    assert (as_row(state), set()) == one_by_one(stream)
+
+
 USUAL = [
     [(POST, {}), (PATCH, {"end_time": START, "outputs": {"a": 1}})],
     [(PATCH, {"outputs": {"a": 1}}), (POST, {"outputs": {}, "events": [], "inputs": {"q": 1}, "tags": ["t"]})],
