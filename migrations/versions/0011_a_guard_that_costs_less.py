@@ -1,4 +1,4 @@
-"""Refuse an INSERT over an event by rolling its transaction back, where SQLite kept what would undo the statement alone.
+"""Refuse an INSERT over an event by rolling its transaction back; SQLite kept what would undo the statement alone.
 
 For that SQLite opened a journal of its own for each row: a third of what inserting an event cost.
 """
