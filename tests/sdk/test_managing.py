@@ -149,6 +149,14 @@ def test_the_newest_sdk_does_it_in_every_way(managers: Callable[[str, str], Docu
     assert managed["projects"].get("upserted", True) is not None
     assert set(managed["lists"]["thread"]) == {"newest", "narrow", "listed"}
     assert managed["lists"]["ways"] == 6
+    assert managed["resources"] == {
+        "shared": [True, "managed", True],
+        "sums": [1, 3],
+        "tree": [[True, []]],
+        "roots": ["managed"],
+        "projects": ["changed", True, 3],
+        "gone": [],
+    }
 
 
 @js_clients

@@ -268,6 +268,37 @@ async def second_generation(project_id: str, since: datetime.datetime) -> dict[s
     }
 
 
+async def resources(run: str, project: str) -> dict[str, Any]:
+    """Shares, sums and projects of the second generation."""
+    project_id = str(client.read_project(project_name=project).id)
+    since = START - datetime.timedelta(days=1)
+    share = client.runs.share
+    token = (await share.create(run, session_id=project_id, trace_id=run)).share_token
+    again = (await share.create(run, session_id=project_id, trace_id=run)).share_token
+    read = await client.public.runs.retrieve(run, share_token=token, start_time=START, selects=["NAME"])
+    shared = [one.id for one in (await client.public.runs.query(token)).items or []]
+    for _ in range(2):
+        await share.delete(run, session_id=project_id)
+    sums = await client.threads.aggregate_stats(
+        project_id=project_id, select=["THREAD_COUNT", "TRACE_COUNT"], min_start_time=since
+    )
+    tree = await client.traces.list_runs(run, project_id=project_id, selects=["ID", "PARENT_RUN_IDS"])
+    some = client.traces.query(project_id=project_id, trace_ids=[run], selects=["NAME", "TOTAL_TOKENS"])
+    made = await client.sessions.create_v2(type="PROJECT", name=project + ", v2", description="what for")
+    changed = await client.sessions.update_v2(made.id, description="changed")
+    listed = [one.id async for one in client.sessions.list_v2(name=made.name)]
+    with_stats = await client.sessions.retrieve_v2(project_id, include_stats=True)
+    await client.sessions.delete(made.id)
+    return {
+        "shared": [token == again, read.name, shared == [run]],
+        "sums": [sums.thread_count, sums.trace_count],
+        "tree": [[one.id == run, one.parent_run_ids] for one in tree.items or []],
+        "roots": [one.root_run.name async for one in some],
+        "projects": [changed.description, listed == [made.id], with_stats.run_count],
+        "gone": [one.id async for one in client.sessions.list_v2(name=made.name)],
+    }
+
+
 def main() -> None:
     # The newest SDK says that some of these methods go in 2027; until then its users call them.
     warnings.simplefilter("ignore")
@@ -284,6 +315,8 @@ def main() -> None:
         "shared by choice": shared_by_choice(run),
         "lists": lists(name),
     }
+    if hasattr(client, "public"):
+        document["resources"] = asyncio.run(resources(run, name))
     client.delete_project(project_name=name)
     document["deleted"] = client.has_project(name)
     print(json.dumps(document))
