@@ -173,5 +173,15 @@ def test_the_javascript_sdk_manages_the_same(managed: Document) -> None:
         "sharedRuns": [[True], [True], []],
         "turns": [1],
         "threads": [["thread-café", 1]],
+        "secondGeneration": {
+            "publicName": "managed",
+            "threads": [["thread-café", 1]],
+            "streamed": ["thread-café"],
+            "turns": [1],
+            "stats": 1,
+            "sums": 1,
+            "roots": ["managed"],
+            "tree": [[True, []]],
+        },
         "deleted": False,
     }
