@@ -36,7 +36,8 @@ class Sums:
         """Count one more run, with the tokens and cost that count for it."""
         self.runs += 1
         self.errors += run.error is not None
-        self.totals = added(self.totals, totals)
+        if totals is not NOTHING:  # As most runs are, of which no model is asked.
+            self.totals = added(self.totals, totals)
         if run.end_time is not None:
             sketch.add(self.latencies, run.end_time - run.start_time)
         if run.first_token_time is not None:

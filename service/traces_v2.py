@@ -34,7 +34,8 @@ router = APIRouter(
 )
 
 _DAY_US: Final = 86_400_000_000
-_RUNS_MAX: Final = 1000
+# The answer has no pages. Large traces have some ten thousand runs.
+_RUNS_MAX: Final = 25_000
 _AGGREGATES: Final = ("first_token_time", "total_tokens", "total_cost")
 
 
@@ -90,7 +91,10 @@ async def list_runs_of_trace(
         Moment, Query(description="Only runs that started then or earlier.", json_schema_extra=MOMENT_SCHEMA)
     ] = None,
 ) -> Response:
-    """The runs of a trace in the order in which they started, 1000 at most, with the fields that are selected."""
+    """The runs of a trace in the order in which they started, with the fields that are selected.
+
+    25,000 runs or 32 MB of payload at most.
+    """
     fields = selected_fields(selects)
     wanted = RunQuery(
         trace_id=path_id("trace", trace_id),

@@ -42,6 +42,7 @@ Id = Annotated[bytes, BeforeValidator(_id), Field(json_schema_extra=_ID_SCHEMA)]
 Ids = Annotated[list[Id], BeforeValidator(_list), Field(max_length=IDS_MAX)]
 Time = Annotated[int, BeforeValidator(_time), Field(le=LATEST_US, json_schema_extra=_TIME_SCHEMA)]
 Text = Annotated[str, BeforeValidator(_clean)]
+NotOffered = Annotated[str | None, Field(max_length=0, description="Not offered here: must be null.")]
 _FILTER: Final = 'In LangSmith\'s filter language, such as `and(eq(run_type, "llm"), gt(latency, 5))`.'
 
 
@@ -322,10 +323,10 @@ class RunsQueryV2(BaseModel):
     include_subtree_usage: bool | None = Field(
         None, description="Whether tokens and cost are those of a run with all below it, and not the run's own."
     )
-    ai_search: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
-    sem_filter: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
-    min_feedback_modified_at: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
-    max_feedback_modified_at: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
+    ai_search: NotOffered = None
+    sem_filter: NotOffered = None
+    min_feedback_modified_at: NotOffered = None
+    max_feedback_modified_at: NotOffered = None
 
 
 class RunV2(BaseModel):

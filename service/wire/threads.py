@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from events.times import parse_time
 from service.wire.projects import Uuid
-from service.wire.run_queries import RunV2
+from service.wire.run_queries import NotOffered, RunV2
 
 _PROJECT_ID: Final = "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55"
 _RUN_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
@@ -58,7 +58,9 @@ class ThreadsQuery(_Windowed):
     model_config = ConfigDict(json_schema_extra={"examples": [{"project_id": _PROJECT_ID, "page_size": 20}]})
 
     filter: str | None = Field(default=None, description=f"The same as `trace_filter`, {_FILTER}")
-    thread_filter: str | None = Field(default=None, max_length=0, description="Not offered here: must be null.")
+    thread_filter: NotOffered = None
+    ai_search: NotOffered = None
+    sem_filter: NotOffered = None
     page_size: int = Field(default=20, ge=1, le=100, description="How many at most.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
@@ -72,7 +74,7 @@ class ThreadsStatsQuery(_Windowed):
 
     select: list[str] = Field(min_length=1, description="The sums, in upper case.")
     filter: str | None = Field(default=None, description=f"The same as `trace_filter`, {_FILTER}")
-    thread_filter: str | None = Field(default=None, max_length=0, description="Not offered here: must be null.")
+    thread_filter: NotOffered = None
 
 
 class ThreadBody(BaseModel):
@@ -172,6 +174,10 @@ class TracesQuery(_Windowed):
     )
 
     trace_ids: list[Uuid] | None = Field(default=None, description="Only these traces, whenever they started.")
+    ai_search: NotOffered = None
+    sem_filter: NotOffered = None
+    min_feedback_modified_at: NotOffered = None
+    max_feedback_modified_at: NotOffered = None
     selects: list[str] | None = Field(default=None, description="The fields, in upper case; only the id by default.")
     page_size: int = Field(default=20, ge=1, le=100, description="How many at most.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")

@@ -89,8 +89,32 @@ def test_feedback_is_given_changed_listed_and_deleted(managed: Document) -> None
 
 
 @python_clients
+def test_everything_that_feedback_says_reads_back(managed: Document) -> None:
+    assert managed["full feedback"] == {
+        "read": [0.25, {"label": "good"}, {"answer": "better"}, "因为", "model"],
+        "source": ["a judge", True],
+        "changed": [0.25, "best", {"answer": "best"}, "改"],
+        "of_project": [[True, None, True]],
+        "by_source": [True],
+    }
+
+
+@python_clients
+def test_each_argument_of_a_list_counts(managed: Document) -> None:
+    lists = managed["lists"]
+    assert lists["ways"] >= 4
+    expected = {"newest": [True], "narrow": 3, "listed": [[3], []]}
+    assert lists == {
+        "examples": [True],
+        "projects": True,
+        "ways": lists["ways"],
+        "thread": {name: value for name, value in expected.items() if name in lists["thread"]},
+    }
+
+
+@python_clients
 def test_feedback_is_given_with_a_token(managed: Document) -> None:
-    assert managed["tokens"] == {"given": [1, "by a link", True], "listed": True, "lives": True}
+    assert managed["tokens"] == {"given": [1, "by a link", True], "again": [0, 1], "listed": True, "lives": True}
 
 
 def test_configurations_of_feedback_are_managed(managers: Callable[[str, str], Document], database: str) -> None:
@@ -103,6 +127,7 @@ def test_configurations_of_feedback_are_managed(managers: Callable[[str, str], D
 @python_clients
 def test_a_run_is_shared_read_and_no_longer_shared(managed: Document) -> None:
     assert managed["shares"] == {"shared": [False, True, True], "read": True, "listed": [True], "unshared": False}
+    assert managed["shared by choice"]
 
 
 @python_clients
@@ -122,6 +147,16 @@ def test_the_newest_sdk_does_it_in_every_way(managers: Callable[[str, str], Docu
     managed = managers(database, "langsmith-0.15.0")
     assert set(managed["threads"]) == {"turns", "listed", "queried", "traces", "sums", "roots"}
     assert managed["projects"].get("upserted", True) is not None
+    assert set(managed["lists"]["thread"]) == {"newest", "narrow", "listed"}
+    assert managed["lists"]["ways"] == 6
+    assert managed["resources"] == {
+        "shared": [True, "managed", True],
+        "sums": [1, 3],
+        "tree": [[True, []]],
+        "roots": ["managed"],
+        "projects": ["changed", True, 3],
+        "gone": [],
+    }
 
 
 @js_clients
@@ -138,5 +173,15 @@ def test_the_javascript_sdk_manages_the_same(managed: Document) -> None:
         "sharedRuns": [[True], [True], []],
         "turns": [1],
         "threads": [["thread-café", 1]],
+        "secondGeneration": {
+            "publicName": "managed",
+            "threads": [["thread-café", 1]],
+            "streamed": ["thread-café"],
+            "turns": [1],
+            "stats": 1,
+            "sums": 1,
+            "roots": ["managed"],
+            "tree": [[True, []]],
+        },
         "deleted": False,
     }

@@ -81,6 +81,9 @@ async def test_threads_are_filtered_by_time_and_by_their_traces(store: Store) ->
     for body in ({"filter": "eq("}, {"cursor": "x"}, {"page_size": 0}, {"thread_filter": "x"}, {"project_id": "x"}):
         answer = await store.client.post("/api/v2/threads/query", json={"project_id": project, **body})
         assert answer.status_code in (400, 422), body
+    for noun, name in (("threads", "ai_search"), ("traces", "sem_filter"), ("traces", "max_feedback_modified_at")):
+        answer = await store.client.post(f"/api/v2/{noun}/query", json={"project_id": project, name: SINCE})
+        assert (answer.status_code, name in answer.text) == (422, True)
 
 
 async def test_the_turns_of_a_thread_come_in_their_order_with_what_is_selected(store: Store) -> None:
@@ -173,6 +176,14 @@ async def test_traces_are_listed_with_what_they_sum_up_to(store: Store) -> None:
     some = await store.get(f"/api/v2/traces/{root['id']}/runs", project_id=project, filter='eq(run_type, "llm")')
     assert some["items"] == [{"id": child["id"]}]
     assert (await store.get(f"/api/v2/traces/{new_id()}/runs"))["items"] == []
+
+
+async def test_all_runs_of_a_wide_trace_are_listed(store: Store) -> None:
+    root = an_ended_run()
+    below = [a_run(parent_run_id=root["id"], trace_id=root["id"]) for _ in range(1_200)]
+    await store.post(root, *below)
+    items = (await store.get(f"/api/v2/traces/{root['id']}/runs"))["items"]
+    assert {item["id"] for item in items} == {run["id"] for run in (root, *below)}
 
 
 async def test_threads_of_a_deleted_project_are_gone(store: Store) -> None:

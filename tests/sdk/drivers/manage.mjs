@@ -71,6 +71,26 @@ const after = await client.readRunSharedLink(id);
 
 const turns = await gathered(client.readThread({ threadId: THREAD, projectName: name }));
 const threads = await client.listThreads({ projectName: name, startTime: new Date("2024-01-01T00:00:00Z") });
+
+const project_id = made.id;
+const since = "2024-01-01T00:00:00Z";
+const second = { project_id, min_start_time: since };
+const v2Token = (await client.runs.share.create(id, { session_id: project_id, trace_id: id })).share_token;
+const publicRun = await client.public.runs.retrieve(id, { share_token: v2Token, start_time: since, selects: ["NAME"] });
+for (const _ of [1, 2]) await client.runs.share.delete(id, { session_id: project_id });
+const tree = await client.traces.listRuns(id, { project_id, selects: ["ID", "PARENT_RUN_IDS"] });
+const secondGeneration = {
+  publicName: publicRun.name,
+  threads: (await gathered(client.threads.query(second))).map((thread) => [thread.thread_id, thread.count]),
+  streamed: (await gathered(client.threads.streaming.queryItems(second))).map((thread) => thread.thread_id),
+  turns: (await gathered(client.threads.listTraces(THREAD, { project_id, selects: ["TURN_NUMBER"] }))).map(
+    (trace) => trace.turn_number,
+  ),
+  stats: (await client.threads.stats(THREAD, { session_id: project_id, selects: ["TURNS"] })).turns,
+  sums: (await client.threads.aggregateStats({ ...second, select: ["THREAD_COUNT"] })).thread_count,
+  roots: (await gathered(client.traces.query({ ...second, selects: ["NAME"] }))).map((trace) => trace.root_run.name),
+  tree: tree.items.map((run) => [run.id === id, run.parent_run_ids]),
+};
 await client.deleteProject({ projectName: name });
 
 const document = {
@@ -85,6 +105,7 @@ const document = {
   sharedRuns,
   turns: turns.map((run) => run.inputs.minute),
   threads: threads.map((thread) => [thread.thread_id, thread.count]),
+  secondGeneration,
   deleted: await client.hasProject({ projectName: name }),
 };
 process.stdout.write(JSON.stringify(document) + "\n");

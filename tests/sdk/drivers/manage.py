@@ -5,6 +5,7 @@ What an SDK of an older version does not offer is left out.
 
 import asyncio
 import datetime
+import inspect
 import json
 import os
 import time
@@ -30,6 +31,11 @@ def outcome(work: Callable[[], Any]) -> str:
     except Exception as error:
         return type(error).__name__
     return "nothing"
+
+
+def offered(method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Those of the arguments that the method takes in this version of the SDK."""
+    return {name: value for name, value in arguments.items() if name in inspect.signature(method).parameters}
 
 
 def sent_run(minute: int, project: str, **more: Any) -> str:
@@ -102,6 +108,38 @@ def feedback(run: str) -> dict[str, Any]:
     }
 
 
+def full_feedback(run: str) -> dict[str, Any]:
+    """Feedback with everything that can be said of it, and what cannot be found by each way of looking for it."""
+    id_, source, project = uuid.uuid4(), uuid.uuid4(), str(client.read_run(run).session_id)
+    said = {
+        "value": {"label": "good"},
+        "correction": {"answer": "better"},
+        "comment": "因为",
+        "source_info": {"by": "a judge"},
+        "feedback_source_type": "model",
+        "source_run_id": source,
+        "feedback_id": id_,
+        "feedback_config": {"type": "continuous", "min": 0, "max": 1},
+        "session_id": project,
+        "extra": {"why": [1]},
+    }
+    client.create_feedback(run, "full", score=0.25, **offered(client.create_feedback, **said))
+    read = client.read_feedback(id_)
+    client.update_feedback(id_, value="best", correction={"answer": "best"}, comment="改")
+    changed = client.read_feedback(id_)
+    metadata = read.feedback_source.metadata
+    on_project = uuid.uuid4()
+    client.create_feedback(None, "of the project", score=True, project_id=project, feedback_id=on_project)
+    listed = client.list_feedback(feedback_key=["of the project"], limit=1, session=[project])
+    return {
+        "read": [read.score, read.value, read.correction, read.comment, read.feedback_source.type],
+        "source": [metadata["by"], metadata["__run"]["run_id"] == str(source)],
+        "changed": [changed.score, changed.value, changed.correction, changed.comment],
+        "of_project": [[one.id == on_project, one.run_id, one.score] for one in listed],
+        "by_source": [one.id == id_ for one in client.list_feedback(run_ids=[run], feedback_source_type=["model"])],
+    }
+
+
 def tokens(run: str) -> dict[str, Any]:
     lifetime = datetime.timedelta(hours=1)
     token = client.create_presigned_feedback_token(run, "helpful", expiration=lifetime)
@@ -109,9 +147,12 @@ def tokens(run: str) -> dict[str, Any]:
     more = several(run, ["a", "b"], expiration=lifetime) if several else []
     client.create_feedback_from_token(token.url, score=1, comment="by a link")
     (given,) = client.list_feedback(run_ids=[run], feedback_key=["helpful"])
+    client.create_feedback_from_token(token.id, score=0, value="by its id")
+    told = [one.score for one in client.list_feedback(run_ids=[run], feedback_key=["helpful"])]
     listed = list(client.list_presigned_feedback_tokens(run))
     return {
         "given": [given.score, given.comment, str(given.run_id) == run],
+        "again": sorted(told),
         "listed": len(listed) == 1 + len(more),
         "lives": 3500 < (token.expires_at - datetime.datetime.now(datetime.UTC)).total_seconds() < 3700,
     }
@@ -150,6 +191,55 @@ def shares(run: str) -> dict[str, Any]:
     }
 
 
+def shared_by_choice(run: str) -> bool:
+    """Whether a run can be shared by a token that the client chose."""
+    token = str(uuid.uuid4())
+    link = client.share_run(run, share_id=token)
+    client.unshare_run(run)
+    return token in link
+
+
+def lists(project: str) -> dict[str, Any]:
+    """What lists give when each of their arguments is used."""
+    example, dataset = uuid.uuid4(), uuid.uuid4()
+    run = sent_run(3, project, reference_example_id=example)
+    made = client.create_project(
+        PROJECT + ", an experiment", reference_dataset_id=dataset, metadata={"k": "v"}, project_extra={"extra": 1}
+    )
+    id_ = str(client.read_project(project_name=project).id)
+    ways: list[dict[str, Any]] = [
+        {"project_ids": [made.id]},
+        {"name": made.name},
+        {"name_contains": "AN EXPERIMENT", "limit": 1, "include_stats": True},
+        {"reference_dataset_id": dataset},
+        {"metadata": {"k": "v"}},
+        {"reference_free": True, "project_ids": [made.id, id_]},
+    ]
+    usable = [way for way in ways if offered(client.list_projects, **way) == way]
+    found = [[str(one.id) for one in client.list_projects(**way)] for way in usable]
+    client.delete_project(project_id=str(made.id))
+    thread: dict[str, Any] = {}
+    if hasattr(client, "read_thread"):
+        some = {"thread_id": THREAD, "project_id": id_}
+        thread["newest"] = [str(one.id) == run for one in client.read_thread(**some, order="desc", limit=1)]
+        narrow = client.read_thread(**some, select=["id", "name"], filter='eq(name, "managed")', is_root=True)
+        thread["narrow"] = len(list(narrow))
+    if hasattr(client, "list_threads"):
+        since = START - datetime.timedelta(days=1)
+        page = client.list_threads(project_id=id_, start_time=since, limit=1, offset=0, filter='eq(name, "managed")')
+        beyond = client.list_threads(project_id=id_, start_time=since, limit=1, offset=1)
+        thread["listed"] = [[one["count"] for one in page], list(beyond)]
+    return {
+        "examples": [str(one.id) == run for one in client.list_runs(reference_example_id=example)],
+        "projects": all(
+            one == ([id_] if "reference_free" in way else [str(made.id)])
+            for way, one in zip(usable, found, strict=True)
+        ),
+        "ways": len(usable),
+        "thread": thread,
+    }
+
+
 def threads(project: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     since = START - datetime.timedelta(days=1)
@@ -178,6 +268,37 @@ async def second_generation(project_id: str, since: datetime.datetime) -> dict[s
     }
 
 
+async def resources(run: str, project: str) -> dict[str, Any]:
+    """Shares, sums and projects of the second generation."""
+    project_id = str(client.read_project(project_name=project).id)
+    since = START - datetime.timedelta(days=1)
+    share = client.runs.share
+    token = (await share.create(run, session_id=project_id, trace_id=run)).share_token
+    again = (await share.create(run, session_id=project_id, trace_id=run)).share_token
+    read = await client.public.runs.retrieve(run, share_token=token, start_time=START, selects=["NAME"])
+    shared = [one.id for one in (await client.public.runs.query(token)).items or []]
+    for _ in range(2):
+        await share.delete(run, session_id=project_id)
+    sums = await client.threads.aggregate_stats(
+        project_id=project_id, select=["THREAD_COUNT", "TRACE_COUNT"], min_start_time=since
+    )
+    tree = await client.traces.list_runs(run, project_id=project_id, selects=["ID", "PARENT_RUN_IDS"])
+    some = client.traces.query(project_id=project_id, trace_ids=[run], selects=["NAME", "TOTAL_TOKENS"])
+    made = await client.sessions.create_v2(type="PROJECT", name=project + ", v2", description="what for")
+    changed = await client.sessions.update_v2(made.id, description="changed")
+    listed = [one.id async for one in client.sessions.list_v2(name=made.name)]
+    with_stats = await client.sessions.retrieve_v2(project_id, include_stats=True)
+    await client.sessions.delete(made.id)
+    return {
+        "shared": [token == again, read.name, shared == [run]],
+        "sums": [sums.thread_count, sums.trace_count],
+        "tree": [[one.id == run, one.parent_run_ids] for one in tree.items or []],
+        "roots": [one.root_run.name async for one in some],
+        "projects": [changed.description, listed == [made.id], with_stats.run_count],
+        "gone": [one.id async for one in client.sessions.list_v2(name=made.name)],
+    }
+
+
 def main() -> None:
     # The newest SDK says that some of these methods go in 2027; until then its users call them.
     warnings.simplefilter("ignore")
@@ -186,11 +307,16 @@ def main() -> None:
     run = next(str(run.id) for run in client.list_runs(project_name=name))
     document |= {
         "feedback": feedback(run),
+        "full feedback": full_feedback(run),
         "tokens": tokens(run),
         "configs": configs(),
         "shares": shares(run),
         "threads": threads(name),
+        "shared by choice": shared_by_choice(run),
+        "lists": lists(name),
     }
+    if hasattr(client, "public"):
+        document["resources"] = asyncio.run(resources(run, name))
     client.delete_project(project_name=name)
     document["deleted"] = client.has_project(name)
     print(json.dumps(document))
