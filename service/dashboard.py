@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
 
-import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BeforeValidator
@@ -18,7 +17,7 @@ from projections import asof, projects, rollup, stats, traces
 from projections.asof import WholeTrace
 from projections.status import Status, status_filter
 from projections.traces import Filters, NamedRun, Outline, Place
-from projections.trees import Edge, Tree, build, subtree, walk
+from projections.trees import Edge, Tree, build, subtree
 from service import etags, rendering
 from service.addresses import AddressesPart
 from service.asof import MomentPart
@@ -159,11 +158,14 @@ async def read_hierarchy(
             found = await asof.trace_at(connection, id_, position, rule=settings.status_rule)
     if found is None:
         raise HTTPException(404, f"There is no trace {trace_id}{then(position)}.")
-    tree = await _with_trace(found, lambda: _tree(found, id_))
-    tag = await _with_trace(found, lambda: _tag_of(tree, settings.app_version))
+
+    def render() -> tuple[bytes, str]:
+        body = rendering.hierarchy(_tree(found, id_))
+        return body, etags.etag(settings.app_version, body)  # Going through the tree for it would take longer.
+
+    body, tag = await _with_trace(found, render)
     if etags.is_held(tag, request.headers):
         return etags.unchanged(tag)
-    body = await _with_trace(found, lambda: rendering.hierarchy(tree))
     return Response(body, media_type="application/json", headers=etags.headers_of(tag))
 
 
@@ -205,15 +207,6 @@ def _positions(page: list[NamedRun]) -> list[int]:
     """Where the inputs and outputs of these runs are in the log, in the order of the page."""
     wanted = (position for named in page for position in (named.run.inputs_position, named.run.outputs_position))
     return list(dict.fromkeys(position for position in wanted if position is not None))
-
-
-def _tag_of(tree: Tree[Outline], app_version: str) -> str:
-    """Of what the tree shows: every node in its place. A parent is seen by the place, and not always as it was said."""
-    nodes = [
-        (level, node.cycle, node.id if node.edge is None else msgspec.structs.astuple(node.edge.payload)[:-1])
-        for node, level in walk(tree)
-    ]
-    return etags.etag(app_version, nodes)
 
 
 def _edge(run: Outline) -> Edge[Outline]:
