@@ -36,7 +36,11 @@ async def connect(path: str, pragmas: Sequence[str], **options: Any) -> "ReadCon
 
     connection = ReadConnection(opened, _ROWS_AT_ONCE)
     connection._thread.daemon = True  # A process that ends does not wait for it.
-    await connection
+    try:
+        await connection
+    except sqlite3.Error:
+        connection._thread.join()  # It ends, and would tell so a loop that may be closed by then.
+        raise
     return connection
 
 

@@ -166,4 +166,4 @@ def _walk(root: Node[P]) -> Iterator[tuple[Node[P], int]]:
     while waiting:
         node, depth = waiting.pop()
         yield node, depth
-        waiting.extend((child, depth + 1) for child in reversed(node.children))
+        waiting += [(child, depth + 1) for child in reversed(node.children)]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BeforeValidator
@@ -20,7 +19,7 @@ from projections import asof, projects, rollup, stats, trace_search, traces
 from projections.asof import WholeTrace
 from projections.status import Status, status_filter
 from projections.traces import Filters, NamedRun, Outline, Place
-from projections.trees import Edge, Tree, build, subtree, walk
+from projections.trees import Edge, Tree, build, subtree
 from service import etags, rendering
 from service.addresses import AddressesPart
 from service.asof import Moment, MomentPart
@@ -194,12 +193,7 @@ async def read_hierarchy(
     """A trace as a tree, now or as of an earlier moment. Asked with the id of a run in it: the tree from there down."""
     id_ = path_id("trace", trace_id)
     found = await _find_trace(id_, engine, settings, moment)
-    tree = await _with_trace(found, lambda: _tree(found, id_))
-    tag = await _with_trace(found, lambda: _tag_of(tree, settings.app_version))
-    if etags.is_held(tag, request.headers):
-        return etags.unchanged(tag)
-    body = await _with_trace(found, lambda: rendering.hierarchy(tree))
-    return Response(body, media_type="application/json", headers=etags.headers_of(tag))
+    return await _answer(found, lambda: rendering.hierarchy(_tree(found, id_)), request, settings)
 
 
 @router.get(
@@ -211,8 +205,17 @@ async def read_outline(
     """The same trace in columns, one entry a run: a third of the bytes of `hierarchy`, and a data frame as it is."""
     id_ = path_id("trace", trace_id)
     found = await _find_trace(id_, engine, settings, moment)
-    body = await outline_of(found, id_)
-    tag = etags.etag(settings.app_version, body)
+    return await _answer(found, lambda: rendering.outline(_tree(found, id_)), request, settings)
+
+
+async def _answer(found: WholeTrace, render: Callable[[], bytes], request: Request, settings: Settings) -> Response:
+    """What is rendered of a trace, unless the reader has it."""
+
+    def rendered() -> tuple[bytes, str]:
+        body = render()
+        return body, etags.etag(settings.app_version, body)  # Going through the tree for it would take longer.
+
+    body, tag = await _with_trace(found, rendered)
     if etags.is_held(tag, request.headers):
         return etags.unchanged(tag)
     return Response(body, media_type="application/json", headers=etags.headers_of(tag))
@@ -231,9 +234,9 @@ async def _find_trace(id_: bytes, engine: AsyncEngine, settings: Settings, momen
     return found
 
 
-async def outline_of(found: WholeTrace, id_: bytes) -> bytes:
-    """A trace, or what lies below a run of it, as the JSON of columns, made like `hierarchy_of`."""
-    return await _with_trace(found, lambda: rendering.outline(_tree(found, id_)))
+async def outline_of(found: WholeTrace) -> bytes:
+    """A trace as the JSON of columns, made like `hierarchy_of`."""
+    return await _with_trace(found, lambda: rendering.outline(_tree(found, found.id)))
 
 
 async def hierarchy_of(found: WholeTrace) -> bytes:
@@ -274,15 +277,6 @@ def _positions(page: list[NamedRun]) -> list[int]:
     """Where the inputs and outputs of these runs are in the log, in the order of the page."""
     wanted = (position for named in page for position in (named.run.inputs_position, named.run.outputs_position))
     return list(dict.fromkeys(position for position in wanted if position is not None))
-
-
-def _tag_of(tree: Tree[Outline], app_version: str) -> str:
-    """Of what the tree shows: every node in its place. A parent is seen by the place, and not always as it was said."""
-    nodes = [
-        (level, node.cycle, node.id if node.edge is None else msgspec.structs.astuple(node.edge.payload)[:-1])
-        for node, level in walk(tree)
-    ]
-    return etags.etag(app_version, nodes)
 
 
 def _edge(run: Outline) -> Edge[Outline]:

@@ -1,8 +1,9 @@
 """Entity tags: whether a reader who asks again has the answer already.
 
 A tag is made of what an answer is made of, before it is rendered: rows of the read models and the version of a run,
-which names the events that its whole values come from. So it is the same after a rebuild that changes nothing, and in
-every process. Tags are weak: an answer may differ in when it was made, and in when the addresses in it expire.
+which names the events that its whole values come from; that of a tree, of the answer itself. So it is the same after a
+rebuild that changes nothing, and in every process. Tags are weak: an answer may differ in when it was made, and in when
+the addresses in it expire.
 """
 
 import time

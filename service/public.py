@@ -117,7 +117,7 @@ async def read_outline_of_shared_trace(shared: SharedPart, engine: EnginePart) -
     """The trace that is shared, in columns: one entry a run."""
     async with engine.connect() as connection:
         runs = await traces.runs_of_trace(connection, shared.trace_id)
-    return Response(await outline_of(WholeTrace(shared.trace_id, runs), shared.trace_id), media_type=_JSON)
+    return Response(await outline_of(WholeTrace(shared.trace_id, runs)), media_type=_JSON)
 
 
 @router.post("/runs/query", response_model=RunsPage, responses=error_responses(400))

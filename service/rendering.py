@@ -207,7 +207,8 @@ def _node(node: Node[Outline]) -> bytes:
         shown = {"id": format_id(node.id), "name": "", "run_type": "", "status": "running", **facts}
     else:
         shown = _facts(node.edge.payload)
-    return body_of({**shown, "is_missing": node.missing, "is_cycle": node.cycle})
+    shown["is_missing"], shown["is_cycle"] = node.missing, node.cycle
+    return body_of(shown)
 
 
 def outline(tree: Tree[Outline]) -> bytes:

@@ -1,5 +1,5 @@
 """`python -m tests.benchmarks`: measures throughput; with `stalls`, what a large body does to everyone else; with
-`queue`, the memory of a server whose queue is full."""
+`queue`, the memory of a server whose queue is full; with `sdk`, how much longer a real SDK takes than to nobody."""
 
 import signal
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from tests.benchmarks import full_queue
+from tests.benchmarks import full_queue, sdk
 from tests.benchmarks import stalls as large
 from tests.benchmarks.load import ORDERS, Order, Workload
 from tests.benchmarks.throughput import SYSTEMS, Measured, System, in_own_process, measure, medians, place_of
@@ -102,6 +102,24 @@ def queue(queue_mb: int, body_mb: int, requests: int) -> None:
             f"{beside / queue_mb:.2f} of the queue; {requests} requests of "
             f"{len(made[0].content) / _BYTES_PER_MB:.1f} MB were answered {found.answers}"
         )
+
+
+@main.command(name="sdk", context_settings={"show_default": True})
+@click.option("--runs", default=10_000, help="Runs to send, each as a POST and a PATCH.")
+@click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
+@click.option("--repeat", default=3, help="Repetitions, each on a new database.")
+def send_by_sdk(runs: int, database: System, repeat: int) -> None:
+    """Send runs with LangSmith's Python SDK to an endpoint that discards them, then to a server."""
+    with place_of(database) as place:
+        for _ in range(repeat):
+            url = place.databases.migrated()
+            took = sdk.measure(url, place.directory, runs)
+            place.databases.drop(url)
+            click.echo(
+                f"{sdk.CLIENT}: {runs / took.server_s:,.0f} runs/s to the server, "
+                f"{runs / took.discarded_s:,.0f} to nobody: {took.ratio:.2f} times as long; "
+                f"server CPU {1e6 * took.server_cpu_s / runs:.0f} µs a run"
+            )
 
 
 def _print(title: str, figures: Mapping[str, float]) -> None:

@@ -1,10 +1,15 @@
+from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from events.errors import SchemaMismatch
 from service.app import create_app
+from service.pages import read_page
 from service.settings import load_settings
 from tests.service.running import client_of, running
 
@@ -34,6 +39,21 @@ async def test_the_application_does_not_start_on_a_database_that_was_never_migra
     with pytest.raises(SchemaMismatch, match="run agent-spy migrate"):
         async with running(app):
             pass
+
+
+def test_nothing_that_a_request_needs_is_sent_to_a_thread(app: FastAPI) -> None:
+    """FastAPI does so with every function that is not async, which takes longer than most of them do."""
+
+    def calls_of(dependant: Dependant) -> Iterator[object]:
+        yield dependant.call
+        for below in dependant.dependencies:
+            yield from calls_of(below)
+
+    routes = [context.original_route for context in iter_route_contexts(app.routes)]
+    calls = {call for route in routes if isinstance(route, APIRoute) for call in calls_of(route.dependant)}
+    assert len(calls) > 50
+    sent = [call for call in calls if not (iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__))]
+    assert sent == [read_page]  # It reads files.
 
 
 def test_making_the_application_opens_no_database(app: FastAPI) -> None:
