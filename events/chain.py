@@ -30,7 +30,7 @@ def event_id(kind: str, stream: bytes, payload: bytes, *, after_version: int = 0
 
     A command that repeats an earlier one of its stream names the version it came after, so that it is a new event.
     """
-    return sha256(b"".join((_VERSION(after_version), _sized_kind(kind), _sized(stream), payload))).digest()[:16]
+    return sha256(b"".join((_beginning(after_version, kind), _sized(stream), payload))).digest()[:16]
 
 
 def payload_hash(salt: bytes, stored: bytes) -> bytes:
@@ -131,6 +131,11 @@ def link(previous: bytes, leaf: bytes) -> bytes:
 
 def _sized(part: bytes) -> bytes:
     return len(part).to_bytes(4, "big") + part
+
+
+@lru_cache(maxsize=64)
+def _beginning(after_version: int, kind: str) -> bytes:
+    return _VERSION(after_version) + _sized_kind(kind)
 
 
 @lru_cache(maxsize=64)

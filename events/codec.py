@@ -21,7 +21,7 @@ import zstandard
 from msgspec import Raw
 
 from events.jsontext import split_object
-from events.kinds import CONTENTS_MEMBER
+from events.kinds import CONTENTS_MEMBER, UNSAID
 from events.upcasters import joined
 
 
@@ -110,7 +110,7 @@ _decode_offloaded = msgspec.json.Decoder(dict[str, Offloaded]).decode
 
 def offloaded(contents: Raw) -> dict[str, Offloaded]:
     """What the `contents` of `RunFields` say, by field name; empty when nothing was moved."""
-    return _decode_offloaded(contents) if len(memoryview(contents)) else {}
+    return {} if contents is UNSAID or contents == UNSAID else _decode_offloaded(contents)
 
 
 def offload(members: dict[str, bytes], moved: dict[str, Offloaded], essences: Mapping[str, bytes] = _NONE) -> bytes:

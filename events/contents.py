@@ -1,8 +1,11 @@
 """Reading the content store: attachments and fields too large for the log, each stored once, by sha256."""
 
+from typing import Final
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from events.prepared import Prepared, given
 from events.schema import SHARD, content_holders, contents
 
 
@@ -15,5 +18,11 @@ async def read_content(connection: AsyncConnection, content_hash: bytes, *, shar
 
 async def holds_contents(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> bool:
     """Whether any event of a stream has a part of it in the content store."""
-    held = select(content_holders.c.hash).where(content_holders.c.shard == shard, content_holders.c.stream == stream)
-    return (await connection.execute(held.limit(1))).first() is not None
+    return bool(await _HELD.rows(connection, shard=shard, stream=stream))
+
+
+_HELD: Final = Prepared(
+    select(content_holders.c.hash)
+    .where(content_holders.c.shard == given("shard"), content_holders.c.stream == given("stream"))
+    .limit(1)
+)

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -21,6 +22,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from events import sqlite_connection
 from events.errors import DataRefused, LogError, Unavailable
 from events.turns import Turn, portions
 
@@ -62,22 +64,19 @@ def open_engine(url: str, *, pool_size: int = 20, echo: bool = False) -> AsyncEn
     """An engine for reads and migrations. Connects to nothing yet."""
     if not is_sqlite(url):
         return create_async_engine(url, pool_size=pool_size, echo=echo, pool_pre_ping=True)
-    engine = create_async_engine(url, pool_size=pool_size, echo=echo, connect_args={"timeout": _LOCK_PATIENCE_S})
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _: object) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (*_SQLITE_PRAGMAS, _READER_CACHE):
-            cursor.execute(pragma)
-        cursor.close()
+    address = make_url(url)
+    (path,), options = address.get_dialect()().create_connect_args(address)
+    connect = partial(sqlite_connection.connect, path, (*_SQLITE_PRAGMAS, _READER_CACHE), timeout=_LOCK_PATIENCE_S)
+    engine = create_async_engine(url, pool_size=pool_size, echo=echo, async_creator=partial(connect, **options))
 
     # The driver itself would begin a transaction for INSERT and the like alone: queries of one answer would each see
     # another moment, and a migration that fails would leave the tables that it had made.
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get(_WRITES, False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.connection.driver_connection.begin()  # type: ignore[union-attr]
 
     return engine
 
@@ -327,7 +326,9 @@ class SqliteWriter(Writer):
             self._open.executemany(query, portion)
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        await self._many("INSERT INTO", table, rows)
+        # What is refused undoes the whole transaction, as it does here in any case. To be able to undo a statement
+        # alone, SQLite would keep a journal for each row of a table that has a trigger (migration 0011).
+        await self._many("INSERT OR ROLLBACK INTO", table, rows)
 
     async def replace(self, table: Table, rows: Sequence[Row]) -> None:
         await self._many("INSERT OR REPLACE INTO", table, rows)

@@ -36,7 +36,8 @@ _DIGITS_OF_A_DOUBLE = 308
 
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-_REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for JSON that is odd, or is not of the type that it should be."""
 
 
 class NotJSON(ValueError):
@@ -61,8 +62,9 @@ def split_object(raw: bytes) -> dict[str, bytes]:
     or brackets or strings do not balance.
     """
     try:
-        return {name: bytes(value) for name, value in _object_decoder.decode(raw).items()}
-    except _REFUSALS:
+        members = _object_decoder.decode(raw)
+        return dict(zip(members, map(bytes, members.values()), strict=True))
+    except REFUSALS:
         return _scan_object(raw)
 
 
@@ -72,8 +74,8 @@ def split_array(raw: bytes) -> list[bytes]:
     Raises NotJSON when raw is no array, or brackets or strings do not balance.
     """
     try:
-        return [bytes(value) for value in _array_decoder.decode(raw)]
-    except _REFUSALS:
+        return list(map(bytes, _array_decoder.decode(raw)))
+    except REFUSALS:
         return _scan_array(raw)
 
 
@@ -87,7 +89,7 @@ def loads(raw: bytes) -> Any:
     """
     try:
         return msgspec.json.decode(raw)
-    except _REFUSALS:
+    except REFUSALS:
         return _loads_leniently(raw, _int_or_digits)
 
 

@@ -7,7 +7,7 @@ them meaning. The name of a class is the event's `kind` in the log.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +18,10 @@ from events.jsontext import split_object
 UNSAID: Final = Raw(b"")
 _NULL: Final = Raw(b"null")
 _SILENT: Final = (b"", b"null")
+
+
+Operation = Literal["post", "patch"]
+"""What a client does to a run: it posts it, or patches it."""
 
 
 class RunFields(msgspec.Struct, frozen=True, gc=False):
@@ -92,13 +96,17 @@ class RunPatched(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class AttachmentStored:
-    """A client attached a named file to a run. Its bytes are in the content store under `content_hash`."""
+    """A client attached a named file to a run, by a POST or a PATCH of it.
+
+    Its bytes are in the content store under `content_hash`.
+    """
 
     run_id: bytes
     name: str
     media_type: str
     size: int
     content_hash: bytes
+    operation: Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +319,7 @@ class _AttachmentPayload(msgspec.Struct, frozen=True):
     media_type: str
     size: int
     content_hash: str
+    operation: Operation
 
 
 class _TokenPayload(msgspec.Struct, frozen=True):
@@ -355,12 +364,13 @@ NO_MEMBERS: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 def _attachment(subject: bytes, payload: bytes) -> AttachmentStored:
     told = msgspec.json.decode(payload, type=_AttachmentPayload)
-    return AttachmentStored(subject, told.name, told.media_type, told.size, bytes.fromhex(told.content_hash))
+    hash_ = bytes.fromhex(told.content_hash)
+    return AttachmentStored(subject, told.name, told.media_type, told.size, hash_, told.operation)
 
 
-def attachment_payload(name: str, media_type: str, size: int, content_hash: bytes) -> bytes:
+def attachment_payload(name: str, media_type: str, size: int, content_hash: bytes, operation: Operation) -> bytes:
     """The payload of `AttachmentStored`, as JSON."""
-    return msgspec.json.encode(_AttachmentPayload(name, media_type, size, content_hash.hex()))
+    return msgspec.json.encode(_AttachmentPayload(name, media_type, size, content_hash.hex(), operation))
 
 
 def project_payload(name: str, members: Mapping[str, bytes] = NO_MEMBERS) -> bytes:

@@ -22,6 +22,7 @@ from events.codec import Codec, Content, pack, unpack
 from events.dialect import Snapshot, Writer
 from events.errors import FoldVersionMismatch, SchemaMismatch
 from events.kinds import COMMANDS, UNSAID, Event, RunPatched, RunPosted, Unknown, decode
+from events.prepared import Prepared, given, one_of
 from events.receipts import Counts, Origin
 from events.schema import SHARD, column_text, content_holders, contents, duplicates, heads, quarantine
 from events.schema import events as events_table
@@ -336,6 +337,7 @@ class _Placing:
         item, version = placed.item, placed.version
         self._position += 1
         number = schema_version(item.kind, self._upcasters)
+        size = len(item.payload)
         leaf = chain.event_leaf(
             shard=self._shard,
             position=self._position,
@@ -344,20 +346,19 @@ class _Placing:
             receipt_id=self._receipt_id,
             schema_version=number,
             codec=item.codec,
-            payload_size=len(item.payload),
+            payload_size=size,
             stream=item.stream,
             kind=item.kind,
             hashed=item.hashed,
             receipt_leaf=receipt_leaf,
         )
         self._chain = chain.link(self._chain, leaf)
-        self._event_rows.append(
-            (
-                *(self._shard, self._position, item.stream, version, item.kind, placed.event_id, self._now),
-                *(self._receipt_id, number, item.codec, len(item.payload), item.salt, item.hashed, self._chain),
-                item.stored,
-            )
-        )
+        # fmt: off
+        self._event_rows.append((
+            self._shard, self._position, item.stream, version, item.kind, placed.event_id, self._now,
+            self._receipt_id, number, item.codec, size, item.salt, item.hashed, self._chain, item.stored,
+        ))
+        # fmt: on
         for content in item.contents:
             self._contents[content.hash] = content.body
             self._holders.add((item.stream, content.hash))
@@ -454,6 +455,52 @@ _READ_COLUMNS: Final = (
     events_table.c.codec,
     events_table.c.payload,
 )
+_VERSION_MAX: Final = 2**63 - 1
+_OF_STREAM: Final = Prepared(
+    select(*_READ_COLUMNS)
+    .where(
+        events_table.c.shard == given("shard"),
+        events_table.c.stream == given("stream"),
+        events_table.c.version > given("after"),
+        events_table.c.version <= given("upto"),
+    )
+    .order_by(events_table.c.version)
+    .limit(_READ_ROWS)
+)
+_SIZES_AT: Final = Prepared(
+    select(events_table.c.position, events_table.c.payload_size).where(
+        events_table.c.shard == given("shard"), events_table.c.position.in_(one_of("positions"))
+    )
+)
+_AT: Final = Prepared(
+    select(*_READ_COLUMNS).where(
+        events_table.c.shard == given("shard"), events_table.c.position.in_(one_of("positions"))
+    )
+)
+
+
+class StoredEvent(NamedTuple):
+    """An event as it is stored: a row of `_READ_COLUMNS`, of which nothing is unpacked before somebody asks."""
+
+    position: int
+    stream: bytes
+    version: int
+    kind: str
+    recorded_at: int
+    receipt_id: int
+    schema_version: int
+    codec: int
+    payload: bytes | None
+
+    def recorded(self) -> RecordedEvent:
+        """The event, read as every other way to read here gives it."""
+        return _recorded(self, UPCASTERS)
+
+    def usual_payload(self) -> bytes | None:
+        """The JSON as it was recorded; None when it was erased, is of another schema version or in several places."""
+        if self.payload is None or self.codec & _OFFLOADED_BIT or self.schema_version != schema_version(self.kind):
+            return None
+        return unpack(self.codec, self.payload)
 
 
 async def read_stream(
@@ -471,17 +518,10 @@ async def read_stream(
     """
     events: list[RecordedEvent] = []
     while True:  # In slices, so that a long stream does not hold up everyone else.
-        query = (
-            select(*_READ_COLUMNS)
-            .where(events_table.c.shard == shard, events_table.c.stream == stream)
-            .order_by(events_table.c.version)
-            .limit(_READ_ROWS)
-        )
-        if events:
-            query = query.where(events_table.c.version > events[-1].version)
-        if upto_version is not None:
-            query = query.where(events_table.c.version <= upto_version)
-        slice_ = [_recorded(row, upcasters) for row in await connection.execute(query)]
+        after = events[-1].version if events else 0
+        upto = _VERSION_MAX if upto_version is None else upto_version
+        rows = await _OF_STREAM.rows(connection, shard=shard, stream=stream, after=after, upto=upto)
+        slice_ = [_recorded(StoredEvent(*row), upcasters) for row in rows]
         events += slice_
         if len(slice_) < _READ_ROWS:
             return events
@@ -491,7 +531,7 @@ async def read_stream_written(writer: Writer, stream: bytes, *, shard: int = SHA
     """The same within a writer's transaction, what it has just appended included."""
     names = ", ".join(column.name for column in _READ_COLUMNS)
     query = f"SELECT {names} FROM events WHERE shard = ?1 AND stream = ?2 ORDER BY version"
-    return [_recorded(_ReadRow(*row), UPCASTERS) for row in await writer.fetch(query, shard, stream)]
+    return [StoredEvent(*row).recorded() for row in await writer.fetch(query, shard, stream)]
 
 
 async def read_streams(
@@ -525,14 +565,12 @@ async def read_at(
     upcasters: Upcasters = UPCASTERS,
 ) -> dict[int, RecordedEvent]:
     """The events at these positions, by position: in the order given, as many as `bytes_max` of payload allow."""
-    query = select(events_table.c.position, events_table.c.payload_size).where(
-        events_table.c.shard == shard, events_table.c.position.in_(positions)
-    )
-    sizes = {row.position: row.payload_size for row in await connection.execute(query)}
+    if not positions:
+        return {}
+    sizes: dict[int, int] = dict(await _SIZES_AT.rows(connection, shard=shard, positions=positions))  # type: ignore[arg-type]
     sums = itertools.accumulate(sizes.get(position, 0) for position in positions)
     within = [position for position, size in zip(positions, sums, strict=True) if size <= bytes_max]
-    read = select(*_READ_COLUMNS).where(events_table.c.shard == shard, events_table.c.position.in_(within))
-    rows = (await connection.execute(read)).all()
+    rows = [StoredEvent(*row) for row in await _AT.rows(connection, shard=shard, positions=within)]
 
     def unpacked() -> dict[int, RecordedEvent]:
         return {row.position: _recorded(row, upcasters) for row in rows}
@@ -570,19 +608,12 @@ async def read_written(writer: Writer, *, after: int, limit: int, shard: int = S
     """The first events after a position, in order, within a writer's transaction."""
     names = ", ".join(column.name for column in _READ_COLUMNS)
     query = f"SELECT {names} FROM events WHERE shard = ?1 AND position > ?2 ORDER BY position LIMIT {limit}"
-    return [_recorded(_ReadRow(*row), UPCASTERS) for row in await writer.fetch(query, shard, after)]
+    return [StoredEvent(*row).recorded() for row in await writer.fetch(query, shard, after)]
 
 
 async def read_by_stream(
-    snapshot: Snapshot,
-    *,
-    after: tuple[bytes, int],
-    before: bytes,
-    upto: int,
-    limit: int,
-    shard: int = SHARD,
-    upcasters: Upcasters = UPCASTERS,
-) -> list[RecordedEvent]:
+    snapshot: Snapshot, *, after: tuple[bytes, int], before: bytes, upto: int, limit: int, shard: int = SHARD
+) -> list[StoredEvent]:
     """The first events after a version of a stream, in the order of their streams, up to the stream `before`.
 
     Those after the position `upto` are left out.
@@ -594,7 +625,7 @@ async def read_by_stream(
         f"AND +position <= ?5 ORDER BY stream, version LIMIT {limit}",
         *(shard, *after, before, upto),
     )
-    return [_recorded(_ReadRow(*row), upcasters) for row in rows]
+    return list(map(StoredEvent._make, rows))
 
 
 async def cut_by_stream(
@@ -634,6 +665,13 @@ async def last_position(connection: AsyncConnection, *, recorded_by: int | None 
     return high
 
 
+async def recorded_at(connection: AsyncConnection, position: int, *, shard: int = SHARD) -> int:
+    """When the event at a position was recorded (µs); 0 when there is none there."""
+    query = select(events_table.c.recorded_at).where(events_table.c.shard == shard, events_table.c.position == position)
+    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return found or 0
+
+
 async def last_version(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> int:
     """The version of the last event of a stream; 0 when there is none."""
     query = select(func.max(events_table.c.version)).where(
@@ -659,20 +697,6 @@ def _as_sealed(body: Event, codec: int) -> Event:
             if fields.contents != UNSAID:
                 return msgspec.structs.replace(body, fields=msgspec.structs.replace(fields, contents=UNSAID))
     return body
-
-
-class _ReadRow(NamedTuple):
-    """A row of `_READ_COLUMNS`, as a writer gives it."""
-
-    position: int
-    stream: bytes
-    version: int
-    kind: str
-    recorded_at: int
-    receipt_id: int
-    schema_version: int
-    codec: int
-    payload: bytes | None
 
 
 def _recorded(row: Any, upcasters: Upcasters) -> RecordedEvent:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _US_PER_DAY = 86_400_000_000
 _US_PER_SECOND = 1_000_000
 
@@ -30,9 +31,10 @@ def parse_time(value: object) -> int | None:
     if isinstance(value, str):
         if len(value) in _LENGTHS_OF_USUAL_FORMS and value[4] == "-":
             try:
-                return _from_datetime(datetime.fromisoformat(value))
+                moment = datetime.fromisoformat(value)
             except ValueError:
-                pass
+                return _from_text(value)
+            return (moment - _EPOCH) // _MICROSECOND if moment.tzinfo is UTC else _from_datetime(moment)
         return _from_text(value)
     if isinstance(value, bool):
         return None
@@ -77,9 +79,8 @@ def _from_text(text: str) -> int | None:
 def _from_datetime(moment: datetime) -> int | None:
     if moment.utcoffset() is None:
         moment = moment.replace(tzinfo=UTC)
-    since = moment - _EPOCH
     # An offset can carry a moment of year 1 or 9999 over the edge.
-    return _within(since.days * _US_PER_DAY + since.seconds * _US_PER_SECOND + since.microseconds)
+    return _within((moment - _EPOCH) // _MICROSECOND)
 
 
 def _from_milliseconds(ms: float) -> int | None:

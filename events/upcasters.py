@@ -17,7 +17,14 @@ Upcaster = Callable[[Members], Members]
 Upcasters = Mapping[str, Sequence[Upcaster]]
 
 SCHEMA_VERSION_FIRST: Final = 1
-UPCASTERS: Final[Upcasters] = {}
+
+
+def _attached_by_a_post(members: Members) -> Members:
+    """Version 1 did not tell which write brought an attachment: of two with one name the later stayed."""
+    return {**members, "operation": b'"post"'}
+
+
+UPCASTERS: Final[Upcasters] = {"AttachmentStored": (_attached_by_a_post,)}
 """By kind: the upcaster from schema version 1 to 2, the one from 2 to 3, and so on."""
 
 

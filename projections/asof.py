@@ -4,22 +4,24 @@ A run is folded from its stream up to there. Its trace is found as it was then: 
 parents of then. The runs of a trace are looked for among all that are, or ever were, in it or below one that is or was
 (`runs` knows the present places, `places` the former ones); each is asked where it was.
 
-What was erased since cannot be told: it reads as if it had never come. A project that runs name by nothing but its id
-goes by the name that the store knows for it now.
+A run may say nothing but the id of its project. The name is then that which others gave it, then: they are looked for
+in the same way.
+
+What was erased since cannot be told: it reads as if it had never come.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.ids import format_id
 from events.kinds import project_stream, run_stream
-from events.log import RecordedEvent, read_stream, read_streams
+from events.log import RecordedEvent, read_stream, read_streams, recorded_at
 from events.schema import SHARD
-from projections import attachments, hierarchy, naming, places, profiles, projects, record, runs
+from projections import attachments, hierarchy, naming, places, profiles, record, runs
 from projections.attachments import Attachment
 from projections.hierarchy import Change
 from projections.naming import Naming
@@ -68,7 +70,7 @@ async def run_at(
     above = await past.above(state) if state.is_trace_inferred or needs_above(told) else []
     past.settle([run_id])
     return WholeRun(
-        NamedRun(state, await _project_name(connection, state.project_id, counting, position, given, shard)),
+        NamedRun(state, await past.project_name(state, counting)),
         told,
         sorted(attachments.fold(counting).values(), key=lambda attached: attached.name),
         above if needs_above(told) else [],
@@ -143,6 +145,35 @@ class _Past:
             parent_id = parent.parent_run_id
         return found
 
+    async def project_name(self, run: RunState, counting: Iterable[RecordedEvent]) -> str:
+        """The name of a run's project: as somebody had called it, else as the run's writes give it, or another's."""
+        project_id = run.project_id
+        profile: Profile | None = None
+        for event in await read_stream(self._connection, project_stream(project_id), shard=self._shard):
+            profile = profiles.fold(profile, event) if event.position <= self._position else profile
+        if profile is not None:
+            return profile.name
+        if project_id == DEFAULT_PROJECT_ID:
+            return DEFAULT_PROJECT
+        if runs.gives_project_name(run):
+            return self._names_in(counting)[project_id]
+        return await self._name_given(project_id) or format_id(project_id)
+
+    def _names_in(self, events: Iterable[RecordedEvent]) -> Mapping[bytes, str]:
+        return self._naming.by_bearer(dict(project_names_in(events)))
+
+    async def _name_given(self, project_id: bytes) -> str | None:
+        """The name that some run which was in the project then gave it."""
+        async for some in _ever_naming(self._connection, project_id, self._position, self._shard):
+            await self.load(some)
+            for run_id in some:
+                state = self.states[run_id]
+                if state is not None and state.project_id == project_id and runs.gives_project_name(state):
+                    stream = await read_stream(self._connection, run_stream(run_id), shard=self._shard)
+                    then = [event for event in stream if event.position <= self._position]
+                    return self._names_in(effective(then))[project_id]
+        return None
+
     async def _above_now(self, run_id: bytes) -> list[bytes]:
         table = runs.runs
         own = select(table.c.parent_run_id.label("id")).where(table.c.shard == self._shard, table.c.id == run_id)
@@ -197,25 +228,33 @@ async def _below_elsewhere(
     return {bytes(id_) for id_ in (await connection.execute(select(below.union(further).c.id))).scalars()}
 
 
-async def _project_name(
-    connection: AsyncConnection,
-    project_id: bytes,
-    counting: Iterable[RecordedEvent],
-    position: int,
-    given: Naming,
-    shard: int,
-) -> str:
-    """The name of a run's project: what somebody had called it, else as the run's own writes give it, else as it is."""
-    profile: Profile | None = None
-    for event in await read_stream(connection, project_stream(project_id), shard=shard):
-        profile = profiles.fold(profile, event) if event.position <= position else profile
-    if profile is not None:
-        return profile.name
-    names = {DEFAULT_PROJECT_ID: DEFAULT_PROJECT, **given.by_bearer(dict(project_names_in(counting)))}
-    if project_id in names:
-        return names[project_id]
-    known = await projects.find(connection, ids=[project_id], shard=shard)
-    return known[0].name if known else format_id(project_id)
+_NAMING: Final = 20
+"""Mostly one of the first few named the project then."""
+
+
+async def _ever_naming(
+    connection: AsyncConnection, project_id: bytes, position: int, shard: int
+) -> AsyncIterator[Sequence[bytes]]:
+    """The runs that name a project now and were there at a position, the earliest first, then those that once did."""
+    table = runs.runs
+    query = (
+        select(table.c.start_time, table.c.id)
+        .where(table.c.shard == shard, table.c.project_id == project_id, table.c.is_placeholder == 0)
+        .where(table.c.ranks.op("&")(runs.PROJECT_NAMED) != 0)
+        .where(table.c.first_recorded_at <= await recorded_at(connection, position, shard=shard))
+        .order_by(table.c.start_time, table.c.id)
+        .limit(_NAMING)
+    )
+    after = None
+    while True:
+        later = query if after is None else query.where(tuple_(table.c.start_time, table.c.id) > after)
+        rows = (await connection.execute(later)).all()
+        if not rows:
+            break
+        yield [bytes(row.id) for row in rows]
+        after = tuple_(rows[-1].start_time, rows[-1].id)
+    for some in _chunks(sorted(await places.once_at(connection, [project_id], shard=shard))):
+        yield some
 
 
 def _chunks(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -9,11 +9,12 @@ said".
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from events import jsontext
+from events.jsontext import REFUSALS
 from events.times import parse_time
 
 NUMBER_LIMIT = 2**62
@@ -41,9 +42,6 @@ _TELL_MODEL = frozenset({"generations", "llm_output", "model_name", "model"})
 
 Members = Mapping[str, bytes]
 
-REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for JSON that is odd, or is not of the type that it should be."""
-
 
 class Usage(msgspec.Struct, frozen=True):
     """Token counts, and costs in picodollars (1e-12 USD); None where nothing was said.
@@ -60,9 +58,12 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class ExtraFacts(msgspec.Struct, frozen=True):
-    """What `extra` says: texts fit for a column, `metadata` and `usage_metadata` as JSON objects."""
+    """What `extra` says: texts fit for a column, and `usage_metadata` as a JSON object.
 
-    metadata: bytes | None = None
+    `metadata` is decoded where that loses nothing; of any other `metadata_of` has the bytes.
+    """
+
+    metadata: dict[str, Any] | None = None
     session_id: str | None = None
     conversation_id: str | None = None
     thread_id: str | None = None
@@ -83,8 +84,10 @@ def usage_of_outputs(outputs_raw: bytes) -> Usage | None:
     `usage_metadata`; the `usage_metadata` of the messages in LangChain's `generations`, summed;
     `llm_output.token_usage`; `usage` as OpenAI's APIs give it.
     """
+    if b"usage" not in outputs_raw and b"Usage" not in outputs_raw:
+        return None
     outputs = _members_again(outputs_raw)
-    if outputs.keys().isdisjoint(_TELL_USAGE) or (b"usage" not in outputs_raw and b"Usage" not in outputs_raw):
+    if outputs.keys().isdisjoint(_TELL_USAGE):
         return None
     return (
         _usage(_members(outputs.get("usage_metadata", b"")))
@@ -97,8 +100,10 @@ def usage_of_outputs(outputs_raw: bytes) -> Usage | None:
 
 def model_of_outputs(outputs_raw: bytes) -> str | None:
     """The model that answered: named by one of LangChain's generations, else by the outputs."""
+    if b'"model' not in outputs_raw:
+        return None
     outputs = _members_again(outputs_raw)
-    if outputs.keys().isdisjoint(_TELL_MODEL) or b'"model' not in outputs_raw:
+    if outputs.keys().isdisjoint(_TELL_MODEL):
         return None
     for raw in _generated(outputs, "response_metadata"):
         model = _model(_members(raw))
@@ -111,31 +116,32 @@ def extra_facts(extra_raw: bytes) -> ExtraFacts:
     """What `extra` says; nothing but None when it is no object."""
     try:
         usual = _decode_usual_extra(extra_raw)
-        raw = bytes(usual.metadata)
-        metadata = _decode_usual_metadata(raw) if raw[:1] == b"{" else _NO_METADATA
     except REFUSALS:
         return _odd_extra_facts(extra_raw)
-    invocation = usual.invocation_params or _NO_INVOCATION
-    usage = bytes(metadata.usage_metadata)
-    return ExtraFacts(
-        metadata=raw if raw[:1] == b"{" else None,
-        session_id=_column(metadata.session_id),
-        conversation_id=_column(metadata.conversation_id),
-        thread_id=_column(metadata.thread_id),
-        ls_provider=_column(metadata.ls_provider),
-        ls_model_name=_column(metadata.ls_model_name),
-        usage_metadata=usage if usage[:1] == b"{" else None,
-        invocation_model=_column(invocation.model) or _column(invocation.model_name),
-    )
+    metadata = usual.metadata
+    invocation = usual.invocation_params
+    model = None if invocation is None else _column(invocation.model) or _column(invocation.model_name)
+    if metadata is None:
+        return ExtraFacts(invocation_model=model)
+    texts = [metadata.get(name) for name in _METADATA_TEXTS]
+    if not all(text is None or type(text) is str for text in texts):
+        return _odd_extra_facts(extra_raw)
+    session_id, conversation_id, thread_id, provider, name = map(_column, texts)
+    usage = _usage_object(extra_raw) if "usage_metadata" in metadata else None
+    return ExtraFacts(metadata, session_id, conversation_id, thread_id, provider, name, usage, model)
 
 
-class _UsualMetadata(msgspec.Struct, frozen=True):
-    session_id: str | None = None
-    conversation_id: str | None = None
-    thread_id: str | None = None
-    ls_provider: str | None = None
-    ls_model_name: str | None = None
-    usage_metadata: msgspec.Raw = msgspec.Raw(b"")
+_METADATA_TEXTS = ("session_id", "conversation_id", "thread_id", "ls_provider", "ls_model_name")
+
+
+def metadata_of(extra_raw: bytes) -> bytes | None:
+    """The `metadata` in `extra`, a JSON object; None where there is none."""
+    return _object(_members(extra_raw), "metadata")
+
+
+def _usage_object(extra_raw: bytes) -> bytes | None:
+    """Its numbers may have more digits than a float keeps, so it is not looked at decoded."""
+    return _object(_members(metadata_of(extra_raw) or b""), "usage_metadata")
 
 
 class _UsualInvocation(msgspec.Struct, frozen=True):
@@ -144,13 +150,10 @@ class _UsualInvocation(msgspec.Struct, frozen=True):
 
 
 class _UsualExtra(msgspec.Struct, frozen=True):
-    metadata: msgspec.Raw = msgspec.Raw(b"")
+    metadata: dict[str, Any] | None = None
     invocation_params: _UsualInvocation | None = None
 
 
-_NO_METADATA = _UsualMetadata()
-_NO_INVOCATION = _UsualInvocation()
-_decode_usual_metadata = msgspec.json.Decoder(_UsualMetadata).decode
 _decode_usual_extra = msgspec.json.Decoder(_UsualExtra).decode
 
 
@@ -160,7 +163,6 @@ def _odd_extra_facts(extra_raw: bytes) -> ExtraFacts:
     invocation = _members(extra.get("invocation_params", b""))
     metadata = _members(extra.get("metadata", b""))
     return ExtraFacts(
-        metadata=_object(extra, "metadata"),
         session_id=_key(metadata, "session_id"),
         conversation_id=_key(metadata, "conversation_id"),
         thread_id=_key(metadata, "thread_id"),
@@ -196,8 +198,6 @@ def preview(raw: bytes, chars_max: int = PREVIEW_CHARS) -> str:
         raw = raw.strip()
         if raw == b"null":
             return ""
-        if raw == b"{}":
-            return _cut("{}", chars_max, more=False)
         text = _readable(raw)
         if text is not None:
             return _cut(text[: 2 * chars_max], chars_max, more=len(text) > 2 * chars_max)
@@ -398,6 +398,8 @@ _UNWRAPPED_LEVELS_MAX = 3
 # White space is not in here, it becomes a space. The last two ranges turn the direction of text around.
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^"\s]++', re.DOTALL)
+# Text without escapes that has no white space between its tokens.
+_COMPACT = re.compile(r'(?:[^"\s]++|"[^"]*+"?)*+')
 # How many characters a cut within a character or a token may change at most.
 _CUT_CHARS = 12
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
@@ -517,7 +519,8 @@ def _compact(raw: bytes, chars_max: int) -> str:
     # Mostly a few bytes more than are shown will do: what the cut does to the last characters is then not seen.
     near = raw[: chars_max + 2 * _CUT_CHARS]
     if b"\\" not in near:
-        line = _line("".join(_TOKENS.findall(near.decode(errors="replace"))))
+        text = near.decode(errors="replace")
+        line = _line(text if _COMPACT.fullmatch(text) else "".join(_TOKENS.findall(text)))
         if len(line) >= chars_max + _CUT_CHARS:
             return _shortened(line, chars_max)
     # A character is at most four bytes long, or twelve as a pair of escapes.

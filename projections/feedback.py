@@ -27,6 +27,7 @@ from events.ids import parse_id
 from events.jsontext import NotJSON, clean, split_object
 from events.kinds import FeedbackDeleted, FeedbackPatched, FeedbackPosted, TraceErased, feedback_stream
 from events.log import RecordedEvent
+from events.prepared import Prepared, given, one_of
 from events.schema import SHARD, metadata
 from projections.runs import runs
 from projections.words import WORD_CHARS_MAX, column_text, read_text
@@ -254,6 +255,11 @@ async def find(
 
 async def of_runs(connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD) -> list[Feedback]:
     """All feedback of these runs, the oldest first."""
-    query = select(feedback).where(feedback.c.shard == shard, feedback.c.run_id.in_(run_ids))
-    query = query.order_by(feedback.c.first_recorded_at, feedback.c.id)
-    return [_from_row(row) for row in await connection.execute(query)]
+    return [_from_row(row) for row in await _OF_RUNS.rows(connection, shard=shard, run_ids=run_ids)]
+
+
+_OF_RUNS: Final = Prepared(
+    select(feedback)
+    .where(feedback.c.shard == given("shard"), feedback.c.run_id.in_(one_of("run_ids")))
+    .order_by(feedback.c.first_recorded_at, feedback.c.id)
+)

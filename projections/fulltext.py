@@ -32,6 +32,7 @@ from events.dialect import Writer, open_writer
 from events.errors import DataRefused
 from events.kinds import RunPatched, RunPosted
 from events.log import RecordedEvent
+from events.prepared import Prepared, given
 from events.reading import read_end
 from events.schema import SHARD, events, metadata
 from projections.filters.compiling import NoTextIndex, TextIndex
@@ -178,10 +179,13 @@ async def _lock(writer: Writer, shard: int) -> int:
 
 async def position(connection: AsyncConnection, *, shard: int = SHARD) -> int:
     """The position of the last event that is indexed."""
-    query = select(func.max(checkpoints.c.position)).where(
-        checkpoints.c.shard == shard, checkpoints.c.projection == NAME
-    )
-    return (await connection.execute(query)).scalar_one() or 0
+    rows = await _POSITION.rows(connection, shard=shard)
+    return int(rows[0][0]) if rows else 0
+
+
+_POSITION: Final = Prepared(
+    select(checkpoints.c.position).where(checkpoints.c.shard == given("shard"), checkpoints.c.projection == NAME)
+)
 
 
 # --- erasing ----------------------------------------------------------------------------------------------------------
@@ -199,6 +203,16 @@ async def forget(writer: Writer, streams: Iterable[bytes], *, shard: int) -> Non
                 entries += _entry(event)
     if await store_used_by(writer).remove(writer, entries, shard=shard):
         await writer.execute("UPDATE full_text_state SET is_unclean = 1 WHERE shard = ?1", shard)
+
+
+async def is_unclean(connection: AsyncConnection, *, shard: int = SHARD) -> bool:
+    """Whether something that was removed still lies somewhere: then there is something to `clean`."""
+    return bool(await _UNCLEAN.rows(connection, shard=shard))
+
+
+_UNCLEAN: Final = Prepared(
+    select(full_text_state.c.shard).where(full_text_state.c.shard == given("shard"), full_text_state.c.is_unclean != 0)
+)
 
 
 async def clean(writer: Writer, *, shard: int = SHARD) -> None:

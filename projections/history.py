@@ -101,7 +101,7 @@ class _State:
 
     def __init__(self) -> None:
         self._folding = Folding()
-        self._attached: dict[Path, bytes] = {}
+        self._attached: dict[attachments.Key, Attachment] = {}
 
     @classmethod
     def of(cls, events: Sequence[RecordedEvent]) -> "_State":
@@ -127,15 +127,18 @@ class _State:
             **{(name,): place for name, place in record.moved.items()},
             **{(_EXTRA, key): raw for key, raw in extra.items()},
             **{(_EXTRA, _METADATA, key): raw for key, raw in record.metadata.items()},
-            **self._attached,
+            **{_attachment_path(attached): _attachment(attached) for attached in self._attached.values()},
         }
 
     def _step(self, event: RecordedEvent) -> None:
         self._folding.take(event)
-        self._attached |= {_attachment_path(a): _attachment(a) for a in attachments.fold([event]).values()}
+        self._attached = attachments.fold([event], self._attached)
 
     def _value(self, path: Path) -> Value | None:
-        return self._attached.get(path) if path in self._attached else _standing(self._folding.record, path)
+        for attached in self._attached.values():
+            if path == _attachment_path(attached):
+                return _attachment(attached)
+        return _standing(self._folding.record, path)
 
 
 def _standing(record: Record, path: Path) -> Value | None:

@@ -4,6 +4,7 @@ There are few names and many runs. A search for a piece of a name is done here, 
 found by the whole names it gives.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -11,7 +12,6 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     LargeBinary,
     PrimaryKeyConstraint,
     Select,
@@ -21,8 +21,10 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
+from events.prepared import Prepared, given, one_of
 from events.schema import metadata
 from projections.projects import is_there
 from projections.recent import Recent
@@ -42,6 +44,7 @@ names: Final = Table(
 
 Key = tuple[int, bytes, str]
 _SEARCH_CHARS_MAX: Final = 500
+_ESCAPE: Final = "/"
 
 
 def folded(text: str) -> str:
@@ -52,23 +55,34 @@ def folded(text: str) -> str:
     return text.casefold().replace("i\u0307", "i")
 
 
-def matches(search: str) -> ColumnElement[bool]:
-    """Whether a name holds the search text: literally, but for case."""
-    return names.c.folded.contains(folded(column_text(search, _SEARCH_CHARS_MAX)), autoescape=True)
+def sought(search: str) -> str:
+    """The value that stands for a search text in the queries below: a piece of a name, whatever its case."""
+    piece = folded(column_text(search, _SEARCH_CHARS_MAX))
+    return re.sub(f"[%_{_ESCAPE}]", lambda found: _ESCAPE + found[0], piece)
 
 
-def named_like(search: str, *, project_ids: Sequence[bytes] | None, shard: int) -> Select[tuple[str]]:
-    """The whole names that hold the search text, of some projects or of all."""
-    query = select(names.c.name).where(names.c.shard == shard, matches(search))
-    return query if project_ids is None else query.where(names.c.project_id.in_(project_ids))
+def named_like(*, of_projects: bool) -> Select[tuple[str]]:
+    """The whole names that hold what is `sought`, in the `project_ids` that are given or in all projects."""
+    query = select(names.c.name).where(*_holds)
+    return query.where(names.c.project_id.in_(one_of("project_ids"))) if of_projects else query
 
 
-def count_named_like(search: str, *, project_ids: Sequence[bytes] | None, shard: int) -> Select[int]:
+async def count_named_like(
+    connection: AsyncConnection, search: str, *, project_ids: Sequence[bytes] | None, shard: int
+) -> int:
     """How many root runs bear a name that holds the search text, in some projects or in all."""
-    query = select(func.coalesce(func.sum(names.c.roots), 0)).where(names.c.shard == shard, matches(search))
-    if project_ids is None:
-        return query.where(is_there(names.c.project_id, shard=shard))
-    return query.where(names.c.project_id.in_(project_ids))
+    query = _COUNT if project_ids is None else _COUNT_OF_PROJECTS
+    rows = await query.rows(connection, shard=shard, sought=sought(search), project_ids=project_ids)
+    return int(rows[0][0])
+
+
+_holds: Final = (
+    names.c.shard == given("shard"),
+    names.c.folded.contains(given("sought"), escape=_ESCAPE),
+)
+_count: Final = select(func.coalesce(func.sum(names.c.roots), 0)).where(*_holds)
+_COUNT: Final = Prepared(_count.where(is_there(names.c.project_id, shard=given("shard"))))
+_COUNT_OF_PROJECTS: Final = Prepared(_count.where(names.c.project_id.in_(one_of("project_ids"))))
 
 
 def changes_of(turns: Iterable[Turn]) -> dict[Key, int]:

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from events.jsontext import NotJSON, dumps, loads, split_object
@@ -20,11 +21,15 @@ KEYS_MAX: Final = 64
 KEY_CHARS_MAX: Final = 100
 VALUE_CHARS_MAX: Final = 200
 _CUT: Final = "\r"
+_KEPT_BYTES_MAX: Final = 64
 _ESCAPES: Final = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\ufffd"}
 _TO_ESCAPE: Final = re.compile("[\\\\\n\t\r\0]")
 _ESCAPED: Final = re.compile(r"\\(.)")
 _UNESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _INTEGERS_OF_A_DOUBLE: Final = 2**53
+_EMPTY: Final = frozenset({"{}", "[]"})
+_KEYS: Final = re.compile("\n([^\t\n]*+)\t")
+_STRONGEST_LINE_END: Final = "\t3\n"
 
 
 class Pair(NamedTuple):
@@ -47,28 +52,57 @@ def written(raw: bytes, rank: int, weigh: Callable[[bytes, int], int]) -> str | 
 
     `weigh(raw, rank)` gives the rank of a single value. null is not said.
     """
+    return column_of({k: (value, weigh(value, rank)) for k, value in _members(raw).items() if value != b"null"})
+
+
+def column_of(values: Mapping[str, tuple[bytes, int]]) -> str | None:
+    """The column that these values make, raw JSON each with its rank; None when there are none."""
     lines: dict[str, str] = {}
-    for key, value in _members(raw).items():
-        if value == b"null":
-            continue
+    for key, (raw, rank) in values.items():
         if len(key) > KEY_CHARS_MAX:
             lines[_CUT] = ""
         else:
-            lines[_escape(key)] = _line_value(value, weigh(value, rank))
+            lines[_escape(key)] = (
+                _usual_line_value(raw, rank) if len(raw) <= _KEPT_BYTES_MAX else _line_value(raw, rank)
+            )
     return _column(lines)
+
+
+def plain(members: Mapping[str, Any], rank: int) -> str | None:
+    """The same column of decoded metadata in which no text needs an escape; None when some of it is cut or empty."""
+    lines = []
+    for key, value in members.items():
+        if value is None:
+            continue
+        text = value if type(value) is str else value_text(value)
+        if len(text) > VALUE_CHARS_MAX or len(key) > KEY_CHARS_MAX or text in _EMPTY:
+            return None
+        lines.append(f"{key}\t{text}\t{rank}")
+    if not lines or len(lines) > KEYS_MAX:
+        return None
+    lines.sort()  # A tab comes before all that may be in a key.
+    return "\n" + "\n".join(lines) + "\n"
 
 
 def merged(column: str | None, newer: str | None) -> str | None:
     """A column after a newer one: a value replaces one of its own rank or lower."""
     if newer is None or newer == column:
         return column
-    if column is None:
+    if column is None or _is_all_replaced(column, newer):
         return newer
     lines = _lines(column)
     for key, rest in _lines(newer).items():
         if _rank_of(rest) >= _rank_of(lines.get(key)):
             lines[key] = rest
     return _column(lines)
+
+
+def _is_all_replaced(column: str, newer: str) -> bool:
+    """Whether a newer column has each key of a column, in the strongest words: a PATCH repeats its POST."""
+    if column.endswith(LEFT_OUT_PIECE):
+        return False
+    keys = _KEYS.findall(newer)
+    return newer.count(_STRONGEST_LINE_END) == len(keys) and set(keys).issuperset(_KEYS.findall(column))
 
 
 def read(column: str | None) -> Pairs:
@@ -159,6 +193,10 @@ def _line_value(raw: bytes, rank: int) -> str:
     text = _plain_text(raw) or value_text(_value(raw))
     cut = _CUT if len(text) > VALUE_CHARS_MAX else ""
     return f"{_escape(text[:VALUE_CHARS_MAX])}{cut}\t{rank}"
+
+
+# Most values are those of the run before.
+_usual_line_value = lru_cache(maxsize=4096)(_line_value)
 
 
 def _plain_text(raw: bytes) -> str | None:

@@ -1,7 +1,9 @@
-"""Where runs once were: parents that they were under, and traces that they were said to be in, and are no more.
+"""Where runs once were: parents that they were under, traces that they were said to be in and projects that they named,
+and are or do no more.
 
-Where they are is in `runs`. Both together are every edge there ever was, by which a trace is found as it was then
-(`projections.asof`). The rows of a run follow from its stream alone, and none but an erasure takes any away.
+Where they are is in `runs`. Both together are every edge there ever was, by which a trace is found as it was then, and
+the name of a project (`projections.asof`). The rows of a run follow from its stream alone, and none but an erasure
+takes any away.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
 from events.schema import SHARD, metadata
-from projections.runs import RunState
+from projections.runs import RunState, gives_project_name
 
 former_places: Final = Table(
     "former_places",
     metadata,
     Column("shard", SmallInteger, nullable=False),
-    # The id of a parent or of a trace.
+    # The id of a parent, a trace or a project.
     Column("place_id", LargeBinary, nullable=False),
     Column("run_id", LargeBinary, nullable=False),
     PrimaryKeyConstraint("shard", "place_id", "run_id", name="former_places_pk"),
@@ -42,12 +44,18 @@ def stays(old: RunState, new: RunState) -> bool:
         old.trace_id == new.trace_id
         and old.parent_run_id == new.parent_run_id
         and old.is_trace_inferred == new.is_trace_inferred
+        and old.project_id == new.project_id
+        and gives_project_name(old) == gives_project_name(new)
     )
 
 
-def said(state: RunState) -> tuple[bytes | None, bytes | None]:
-    """The parent that a run was said to be under, and the trace that it was said to be in."""
-    return state.parent_run_id, None if state.is_trace_inferred else state.trace_id
+def said(state: RunState) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """The parent that a run was said to be under, the trace that it was said to be in, the project that it named."""
+    return (
+        state.parent_run_id,
+        None if state.is_trace_inferred else state.trace_id,
+        state.project_id if gives_project_name(state) else None,
+    )
 
 
 async def note(writer: Writer, places: Iterable[Left], *, shard: int) -> None:

@@ -13,6 +13,7 @@ from projections import stats
 from projections.names import folded
 from projections.profiles import profiles
 from projections.projects import projects
+from projections.runs import runs
 from projections.stats import ProjectStats
 
 SortColumn = Literal["name", "start_time", "last_run_start_time", "latency_p50", "latency_p99", "error_rate"]
@@ -65,7 +66,21 @@ class Order:
 
 NEWEST_FIRST: Final = Order()
 
-_START: Final = func.coalesce(profiles.c.start_time, projects.c.first_recorded_at)
+# The first run of a project is recorded after it started, and SDKs look for runs from the project's start on.
+_FIRST_RUN: Final = (
+    select(runs.c.start_time)
+    .where(
+        runs.c.shard == projects.c.shard,
+        runs.c.project_id == projects.c.id,
+        runs.c.start_time < projects.c.first_recorded_at,
+        runs.c.is_placeholder == 0,
+    )
+    .order_by(runs.c.start_time)
+    .limit(1)
+    .correlate(projects)
+    .scalar_subquery()
+)
+_START: Final = func.coalesce(profiles.c.start_time, _FIRST_RUN, projects.c.first_recorded_at).label("start_time")
 
 
 async def find(
@@ -93,7 +108,7 @@ def _query(wanted: Wanted, shard: int) -> Select[Any]:
         select(
             projects.c.id,
             projects.c.name,
-            _START.label("start_time"),
+            _START,
             *(profiles.c[name] for name in ("end_time", "description", "extra", "reference_dataset_id", "others")),
         )
         .outerjoin(profiles, (profiles.c.shard == projects.c.shard) & (profiles.c.project_id == projects.c.id))

@@ -40,7 +40,7 @@ from projections.stats import Key as CellKey
 from projections.status import RULE_VERSION, StatusRule
 from projections.words import DEFAULT_PROJECT_ID, project_names_in
 
-FOLDS_VERSION: Final = 3
+FOLDS_VERSION: Final = 4
 """Goes up whenever a fold gives another read model for the same events: stored ones are then stale."""
 
 PROJECTIONS: Final = ("attachments", "feedback", "names", "projects", "runs", "shares", "stats")
@@ -211,8 +211,8 @@ async def _change_runs(
 
 def _names_told(events: Iterable[RecordedEvent], reverted: Mapping[bytes, _Reverted]) -> dict[bytes, str]:
     """The names of projects that the runs which change rest on, by the ids that follow from them."""
-    counting = itertools.chain.from_iterable(left.counting for left in reverted.values())
-    return dict(project_names_in(itertools.chain(counting, events)))
+    streams = itertools.chain.from_iterable(left.stream for left in reverted.values())
+    return dict(project_names_in(itertools.chain(streams, events)))
 
 
 def _projects_told(events: Iterable[RecordedEvent]) -> dict[bytes, int]:
@@ -273,7 +273,7 @@ class _Folding:
         else:
             restored.version = shown_version(left.stream)
             self.change.after[run_id] = restored
-        steps = _steps(left, first, rule=rule, shard=shard)
+        steps = _steps(left, first, rule=rule, naming=self.naming, shard=shard)
         self.former = self.former.union(*(places.left(old, new) for old, new in itertools.pairwise(steps)))
 
     def leave_out(self, erased: Set[bytes]) -> None:
@@ -284,11 +284,11 @@ class _Folding:
             change.after.pop(id_, None)
 
 
-def _steps(left: _Reverted, first: int, *, rule: StatusRule, shard: int) -> Iterator[RunState | None]:
+def _steps(left: _Reverted, first: int, *, rule: StatusRule, naming: Naming, shard: int) -> Iterator[RunState | None]:
     """The states of a reverted run: before the event at the position `first`, and after each from there on."""
     begun = sum(event.position < first for event in left.stream)
     for count in range(begun, len(left.stream) + 1):
-        yield runs.fold_all(effective(left.stream[:count]), shard=shard, rule=rule)
+        yield runs.fold_all(effective(left.stream[:count]), shard=shard, rule=rule, naming=naming)
 
 
 def _erased(events: Iterable[RecordedEvent]) -> set[bytes]:

@@ -8,7 +8,7 @@ runs are in it: nor are these (`is_there`).
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
 from events.ids import format_id
+from events.prepared import Prepared, given
 from events.schema import SHARD, metadata
 from projections import profiles
 from projections.profiles import Profile
@@ -187,7 +188,7 @@ async def _load(writer: Writer, ids: Collection[bytes], shard: int) -> dict[byte
     return {project.id: project for project in (Project(bytes(row[0]), *row[1:]) for row in rows)}
 
 
-def is_there(project_id: ColumnElement[bytes], *, shard: int = SHARD) -> ColumnElement[bool]:
+def is_there(project_id: ColumnElement[bytes], *, shard: int | ColumnElement[Any] = SHARD) -> ColumnElement[bool]:
     """Whether what belongs to a project is to be seen: not when the project was deleted."""
     there = projects.alias("there")
     # With IN, SQLite would go through the projects one by one, by an index that leads with them.
@@ -198,9 +199,13 @@ async def ids_of(connection: AsyncConnection, names: Sequence[str], *, shard: in
     """The ids of the projects that bear all of these names: of none, when the names differ or nobody bears them."""
     if len(set(names)) != 1:
         return []
-    name = column_text(names[0], NAME_CHARS_MAX)
-    query = select(projects.c.id).where(projects.c.shard == shard, projects.c.name == name)
-    return [bytes(id_) for id_ in (await connection.execute(query)).scalars()]
+    rows = await _IDS_OF.rows(connection, shard=shard, name=column_text(names[0], NAME_CHARS_MAX))
+    return [row[0] for row in rows]
+
+
+_IDS_OF: Final = Prepared(
+    select(projects.c.id).where(projects.c.shard == given("shard"), projects.c.name == given("name"))
+)
 
 
 async def find(

@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """Which runs; None leaves a filter out. Times in µs, both ends included.
+    """Which runs; None leaves a filter out. Times in µs, both ends included. `status` in documented words.
 
     `condition` is about the run, `trace_condition` about the root of its trace, `tree_condition` about any run of it.
     With `ids` nothing else counts; `only_ids` is a filter like others.
@@ -64,6 +64,7 @@ class RunQuery:
     trace_id: bytes | None = None
     parent_run_id: bytes | None = None
     run_type: str | None = None
+    status: str | None = None
     reference_example_ids: Sequence[bytes] | None = None
     is_root: bool | None = None
     has_error: bool | None = None
@@ -244,6 +245,8 @@ def _fixed(query: RunQuery, run: FromClause, shard: int) -> Iterator[ColumnEleme
         yield run.c.parent_run_id == query.parent_run_id
     if query.run_type is not None:
         yield run.c.run_type == query.run_type
+    if query.status is not None:
+        yield run.c.status == query.status
     if query.reference_example_ids is not None:
         yield run.c.reference_example_id.in_(query.reference_example_ids)
     if query.is_root is not None:

@@ -24,7 +24,7 @@ from events.kinds import (
     run_stream,
     share_stream,
 )
-from events.log import RecordedEvent
+from events.log import RecordedEvent, StoredEvent
 from projections import (
     attachments,
     feedback,
@@ -46,10 +46,13 @@ from projections.runs import RunState, gives_project_name
 from projections.shadow import Shadows
 from projections.status import StatusRule
 from projections.tally import Tally
+from projections.usual import fold_usual
 from projections.words import project_names_in
 
 _READ_EVENTS: Final = 2000
 _PAUSE_S: Final = 0.02
+_RUN_LETTER: Final = run_stream(b"")
+_ATTACHED: Final = AttachmentStored.__name__
 _AFTER_PROJECTS: Final = bytes([project_stream(b"")[0] + 1])
 
 Row = tuple[Any, ...]
@@ -165,7 +168,7 @@ async def replay(task: Task, part: Part, *, progress: Callable[[int], None]) -> 
     try:
         async with snapshot.transaction():
             folding = _Folding(task, await _read_naming(snapshot, part.upto, task.shard))
-            after, rest = (part.first, 0), list[RecordedEvent]()
+            after, rest = (part.first, 0), list[StoredEvent]()
             while True:
                 events = await log.read_by_stream(
                     snapshot, after=after, before=part.before, upto=part.upto, limit=_READ_EVENTS, shard=task.shard
@@ -192,7 +195,7 @@ async def _read_naming(snapshot: Snapshot, upto: int, shard: int) -> Naming:
         events = await log.read_by_stream(
             snapshot, after=after, before=_AFTER_PROJECTS, upto=upto, limit=_READ_EVENTS, shard=shard
         )
-        grants += [grant for event in events for grant in profiles.grants_of(event)]
+        grants += [grant for event in events for grant in profiles.grants_of(event.recorded())]
         if len(events) < _READ_EVENTS:
             return Naming.of(grants)
         after = (events[-1].stream, events[-1].version)
@@ -212,11 +215,13 @@ class _Folding:
         taken, self.rows = self.rows, Rows(tally=self.rows.tally)
         return taken
 
-    def take(self, events: Sequence[RecordedEvent]) -> None:
+    def take(self, stored: Sequence[StoredEvent]) -> None:
         """Fold one whole stream."""
-        if is_of(events, run_stream):
-            self._take_run(events)
-        elif is_of(events, feedback_stream):
+        if stored[0].stream[:1] == _RUN_LETTER:
+            self._take_run(stored)
+            return
+        events = [event.recorded() for event in stored]
+        if is_of(events, feedback_stream):
             self._take_feedback(events)
         elif is_of(events, project_stream):
             self._take_project(events)
@@ -226,22 +231,32 @@ class _Folding:
             shared = shares.fold(events).items()
             self.rows.shares += [shares.as_row(self._task.shard, run_id, token) for run_id, token in shared if token]
 
-    def _take_run(self, events: Sequence[RecordedEvent]) -> None:
-        shard, wanted = self._task.shard, self._task.projections
-        folded = fold_run(events, shard=shard, rule=self._task.rule, naming=self._naming)
-        if "attachments" in wanted and any(isinstance(event.body, AttachmentStored) for event in folded.counting):
+    def _take_run(self, stored: Sequence[StoredEvent]) -> None:
+        shard, rule = self._task.shard, self._task.rule
+        if "runs" not in self._task.projections and all(event.kind != _ATTACHED for event in stored):
+            return
+        state = fold_usual(stored, shard=shard, rule=rule, naming=self._naming)
+        # The name of a project is looked for where it is first told; that is seldom.
+        if state is not None and self._is_named(state):
+            self._take_state(state, ())
+            return
+        folded = fold_run([event.recorded() for event in stored], shard=shard, rule=rule, naming=self._naming)
+        if "attachments" in self._task.projections:
             left = attachments.fold(folded.counting)
             self.rows.attachments += [attachments.as_row(shard, attachment) for attachment in left.values()]
-        if "runs" not in wanted:
-            return
-        self.rows.places |= folded.former
-        state = folded.state
-        if state is None:
-            return
+        if "runs" in self._task.projections:
+            self.rows.places |= folded.former
+            if folded.state is not None:
+                self._take_state(folded.state, folded.counting)
+
+    def _take_state(self, state: RunState, counting: Sequence[RecordedEvent]) -> None:
         self.rows.runs.append(runs.as_row(state))
-        self.rows.tally.count_project(state, self._project_name(state, folded.counting))
+        self.rows.tally.count_project(state, self._project_name(state, counting))
         if not awaits_trace(state):
             self.rows.tally.count(state)
+
+    def _is_named(self, state: RunState) -> bool:
+        return state.project_id in self._names or not gives_project_name(state)
 
     def _project_name(self, state: RunState, counting: Sequence[RecordedEvent]) -> str:
         """The name of the run's project, when the run gives it; else nothing."""

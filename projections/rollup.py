@@ -6,12 +6,23 @@ none, what it tells itself.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, LargeBinary, bindparam, func, literal_column, select, text, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    SmallInteger,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger
 
+from events.prepared import Prepared
 from events.schema import SHARD
 from projections.runs import RunState, runs
 
@@ -59,8 +70,8 @@ async def totals_of(
     summed = [state.id for state in states if not counts(state)]
     found: Mapping[bytes, Totals] = {}
     if summed:
-        rows = await connection.execute(_BELOW_MANY, {"shard": shard, "ids": summed})
-        found = {bytes(row[0]): Totals(*(None if sum_ is None else int(sum_) for sum_ in row[1:])) for row in rows}
+        rows = await _BELOW_MANY.rows(connection, shard=shard, ids=summed)
+        found = {row[0]: Totals(*(None if sum_ is None else int(sum_) for sum_ in row[1:])) for row in rows}
     return {state.id: found.get(state.id) or own_totals(state) for state in states}
 
 
@@ -68,14 +79,19 @@ async def covered(connection: AsyncConnection, run_ids: Sequence[bytes], *, shar
     """Those of these runs above which there is one whose usage stands for them, too."""
     if not run_ids:
         return set()
-    rows = await connection.execute(_COVERED, {"shard": shard, "ids": list(run_ids)})
-    return {bytes(row[0]) for row in rows}
+    return {row[0] for row in await _COVERED.rows(connection, shard=shard, ids=run_ids)}
 
 
 def _counting(run: str) -> str:
     return (
         f"({run}.run_type = '{COUNTING_RUN_TYPE}' AND ({run}.total_tokens IS NOT NULL OR {run}.total_cost IS NOT NULL))"
     )
+
+
+def _prepared(query: str) -> Prepared:
+    """A query of the shard `:shard` and the runs `:ids`."""
+    ids = bindparam("ids", expanding=True, type_=LargeBinary)
+    return Prepared(text(query).bindparams(bindparam("shard", type_=SmallInteger), ids))
 
 
 _FLAG: Final = f"CASE WHEN {_counting('r')} THEN 1 ELSE 0 END"
@@ -91,7 +107,7 @@ _BELOW_ONE: Final = f"""
     WHERE below.counts = 1
 """
 _SUMS: Final = ", ".join(f"sum(c.{amount})" for amount in AMOUNTS)
-_BELOW_MANY: Final[Any] = text(
+_BELOW_MANY: Final = _prepared(
     f"""
     WITH RECURSIVE below(top, id, counts) AS (
         SELECT r.parent_run_id, r.id, {_FLAG} FROM runs r WHERE r.shard = :shard AND r.parent_run_id IN :ids
@@ -102,9 +118,9 @@ _BELOW_MANY: Final[Any] = text(
     SELECT below.top, {_SUMS} FROM below JOIN runs c ON c.shard = :shard AND c.id = below.id
     WHERE below.counts = 1 GROUP BY below.top
     """
-).bindparams(bindparam("ids", expanding=True, type_=LargeBinary))
+)
 _PARENT_FLAG: Final = f"CASE WHEN {_counting('p')} THEN 1 ELSE 0 END"
-_COVERED: Final[Any] = text(
+_COVERED: Final = _prepared(
     f"""
     WITH RECURSIVE above(bottom, id, counts) AS (
         SELECT r.id, p.id, {_PARENT_FLAG} FROM runs r
@@ -118,7 +134,7 @@ _COVERED: Final[Any] = text(
     )
     SELECT DISTINCT bottom FROM above WHERE counts = 1
     """
-).bindparams(bindparam("ids", expanding=True, type_=LargeBinary))
+)
 
 
 async def first_tokens_of(

@@ -179,15 +179,16 @@ as_row: Final[Callable[[RunState], tuple[Any, ...]]] = msgspec.structs.astuple
 # --- the fold ---------------------------------------------------------------------------------------------------------
 
 # Where each field's two bits of rank stand in `ranks`.
-_NAME, _RUN_TYPE, _START, _END, _PARENT, _TRACE, _PROJECT = range(0, 14, 2)
-_INPUTS, _OUTPUTS, _ERROR, _STATUS, _TAGS, _EXAMPLE, _EVENTS, _PROVIDER, _DOTTED_ORDER = range(14, 32, 2)
+NAME, RUN_TYPE, START, END, PARENT, TRACE, PROJECT = range(0, 14, 2)
+INPUTS, OUTPUTS, ERROR, STATUS, TAGS, EXAMPLE, EVENTS, PROVIDER, DOTTED_ORDER = range(14, 32, 2)
 # Where each dug-out fact's precedence (high bits) and rank (low two bits) stand.
-_THREAD, _USAGE, _MODEL = 32, 37, 42
-_FACT_BITS: Final = 5
+THREAD, USAGE, MODEL = 32, 37, 42
+_FACT_MASK: Final = (1 << 5) - 1
 # One bit: whether the word that the project rests on gave its name, and not only its id.
 _PROJECT_NAMED: Final = 47
+PROJECT_NAMED: Final = 1 << _PROJECT_NAMED
 
-_IMPLIED: Final = 1
+IMPLIED: Final = 1
 
 _BLANK: Final = RunState.from_row((None,) * len(COLUMNS))
 
@@ -240,101 +241,101 @@ def fold_into(state: RunState, event: RecordedEvent, *, rule: StatusRule, naming
     # Attachments have a read model of their own; an erased or unknown event says nothing.
     if isinstance(event.body, (RunPosted, RunPatched)):
         _take(state, words_of(event.body, event.payload), event.position, naming)
-    _settle(state, rule)
+    settle(state, rule)
 
 
 def _take(state: RunState, told: Words, position: int, naming: Naming) -> None:
     """Take over every field that the write says with at least the rank that the state has."""
     _take_texts(state, told)
     _take_places(state, told, told.rank)
-    if told.project is not None and _wins(state, _PROJECT, told.rank):
-        _take_project(state, *told.project, position, naming)
-    if told.inputs is not None and _wins(state, _INPUTS, told.rank_of(words.INPUTS)):
+    if told.project is not None and wins(state, PROJECT, told.rank):
+        take_project(state, *told.project, position, naming)
+    if told.inputs is not None and wins(state, INPUTS, told.rank_of(words.INPUTS)):
         state.inputs_position, state.inputs_preview = position, told.inputs
-    if told.outputs is not None and _wins(state, _OUTPUTS, told.rank_of(words.OUTPUTS)):
-        _take_outputs(state, told.outputs, position)
+    if told.outputs is not None and wins(state, OUTPUTS, told.rank_of(words.OUTPUTS)):
+        take_outputs(state, told.outputs, position)
     if told.facts is not None:
-        _take_facts(state, told.facts, told.rank)
-    if told.says_events and _wins(state, _EVENTS, told.rank_of(words.EVENTS)):
+        take_facts(state, told.facts, told.rank)
+    if told.says_events and wins(state, EVENTS, told.rank_of(words.EVENTS)):
         state.first_token_time = told.first_token_time
 
 
 def _take_texts(state: RunState, told: Words) -> None:
-    if told.name is not None and _wins(state, _NAME, told.rank_of(words.NAME)):
+    if told.name is not None and wins(state, NAME, told.rank_of(words.NAME)):
         state.name = told.name
-    if told.run_type is not None and _wins(state, _RUN_TYPE, told.rank_of(words.RUN_TYPE)):
+    if told.run_type is not None and wins(state, RUN_TYPE, told.rank_of(words.RUN_TYPE)):
         state.run_type = told.run_type
-    if told.error is not None and _wins(state, _ERROR, told.rank_of(words.ERROR)):
+    if told.error is not None and wins(state, ERROR, told.rank_of(words.ERROR)):
         state.error = told.error or None
-    if told.status is not None and _wins(state, _STATUS, told.rank_of(words.STATUS)):
+    if told.status is not None and wins(state, STATUS, told.rank_of(words.STATUS)):
         state.said_status = told.status
-    if told.tags is not None and _wins(state, _TAGS, told.rank_of(words.TAGS)):
+    if told.tags is not None and wins(state, TAGS, told.rank_of(words.TAGS)):
         state.tags = told.tags or None
 
 
 def _take_places(state: RunState, told: Words, rank: int) -> None:
     """Where the run belongs: in time, below its parent, in its trace and project."""
-    if told.start_time is not None and _wins(state, _START, rank):
+    if told.start_time is not None and wins(state, START, rank):
         state.start_time = told.start_time
-    if told.end_time is not None and _wins(state, _END, rank):
+    if told.end_time is not None and wins(state, END, rank):
         state.end_time = told.end_time
-    if told.parent_run_id is not None and _wins(state, _PARENT, rank):
+    if told.parent_run_id is not None and wins(state, PARENT, rank):
         state.parent_run_id = told.parent_run_id
-    if told.trace_id is not None and _wins(state, _TRACE, rank):
+    if told.trace_id is not None and wins(state, TRACE, rank):
         state.trace_id = told.trace_id
-    if told.reference_example_id is not None and _wins(state, _EXAMPLE, rank):
+    if told.reference_example_id is not None and wins(state, EXAMPLE, rank):
         state.reference_example_id = told.reference_example_id
-    if told.dotted_order is not None and _wins(state, _DOTTED_ORDER, rank):
+    if told.dotted_order is not None and wins(state, DOTTED_ORDER, rank):
         _take_dotted_order(state, told.dotted_order)
 
 
-def _take_project(state: RunState, named_id: bytes, name: str | None, position: int, naming: Naming) -> None:
+def take_project(state: RunState, named_id: bytes, name: str | None, position: int, naming: Naming) -> None:
     state.project_id = named_id if name is None else naming.project_of(named_id, position, state.project_id)
     state.ranks = state.ranks & ~(1 << _PROJECT_NAMED) | (name is not None) << _PROJECT_NAMED
 
 
 def _take_dotted_order(state: RunState, dotted: Places) -> None:
     """What a dotted order implies, or leaves out, stands in for what was not said in so many words."""
-    if _wins(state, _TRACE, _IMPLIED):
+    if wins(state, TRACE, IMPLIED):
         state.trace_id = dotted.root_id
-    if _wins(state, _PARENT, _IMPLIED):
+    if wins(state, PARENT, IMPLIED):
         state.parent_run_id = dotted.parent_id
-    if _wins(state, _START, _IMPLIED):
+    if wins(state, START, IMPLIED):
         start = dotted_order_start(dotted.stamp)
         if start is None:
-            state.ranks &= ~(0b11 << _START)
+            state.ranks &= ~(0b11 << START)
         else:
             state.start_time = start
 
 
-def _take_outputs(state: RunState, told: Outputs, position: int) -> None:
+def take_outputs(state: RunState, told: Outputs, position: int) -> None:
     state.has_outputs = 1
     state.outputs_position, state.outputs_preview = position, told.preview
-    if not _is_told_by_extra(state, _USAGE):
-        _set_usage(state, told.usage)
-    if not _is_told_by_extra(state, _MODEL):
+    if not _is_told_by_extra(state, USAGE):
+        set_usage(state, told.usage)
+    if not _is_told_by_extra(state, MODEL):
         state.model = told.model
 
 
-def _take_facts(state: RunState, facts: Facts, rank: int) -> None:
+def take_facts(state: RunState, facts: Facts, rank: int) -> None:
     state.metadata = pairs.merged(state.metadata, facts.metadata)
-    if facts.thread_id is not None and _fact_wins(state, _THREAD, 1, rank):
+    if facts.thread_id is not None and _fact_wins(state, THREAD, 1, rank):
         state.thread_id = facts.thread_id
-    if facts.conversation_id is not None and _fact_wins(state, _THREAD, 2, rank):
+    if facts.conversation_id is not None and _fact_wins(state, THREAD, 2, rank):
         state.thread_id = facts.conversation_id
-    if facts.session_id is not None and _fact_wins(state, _THREAD, 3, rank):
+    if facts.session_id is not None and _fact_wins(state, THREAD, 3, rank):
         state.thread_id = facts.session_id
-    if facts.invocation_model is not None and _fact_wins(state, _MODEL, 1, rank):
+    if facts.invocation_model is not None and _fact_wins(state, MODEL, 1, rank):
         state.model = facts.invocation_model
-    if facts.ls_model_name is not None and _fact_wins(state, _MODEL, 2, rank):
+    if facts.ls_model_name is not None and _fact_wins(state, MODEL, 2, rank):
         state.model = facts.ls_model_name
-    if facts.ls_provider is not None and _wins(state, _PROVIDER, rank):
+    if facts.ls_provider is not None and wins(state, PROVIDER, rank):
         state.provider = facts.ls_provider
-    if facts.usage is not None and _fact_wins(state, _USAGE, 1, rank):
-        _set_usage(state, facts.usage)
+    if facts.usage is not None and _fact_wins(state, USAGE, 1, rank):
+        set_usage(state, facts.usage)
 
 
-def _set_usage(state: RunState, usage: Usage | None) -> None:
+def set_usage(state: RunState, usage: Usage | None) -> None:
     usage = usage or _NO_USAGE
     state.prompt_tokens, state.completion_tokens = usage.prompt_tokens, usage.completion_tokens
     state.total_tokens = usage.total_tokens
@@ -345,7 +346,7 @@ def _set_usage(state: RunState, usage: Usage | None) -> None:
 _NO_USAGE: Final = Usage(None, None, None, None, None, None)
 
 
-def _wins(state: RunState, place: int, rank: int) -> bool:
+def wins(state: RunState, place: int, rank: int) -> bool:
     """Whether a word of this rank replaces the field's, noting its rank if so."""
     if rank < state.ranks >> place & 0b11:
         return False
@@ -355,25 +356,28 @@ def _wins(state: RunState, place: int, rank: int) -> bool:
 
 def _fact_wins(state: RunState, place: int, precedence: int, rank: int) -> bool:
     """The same for a fact that may come from several sources: the better source wins, then the rank."""
-    strength = precedence << 2 | rank
-    mask = (1 << _FACT_BITS) - 1
-    if strength < state.ranks >> place & mask:
+    if precedence << 2 | rank < state.ranks >> place & _FACT_MASK:
         return False
-    state.ranks = state.ranks & ~(mask << place) | strength << place
+    state.ranks = with_fact(state.ranks, place, precedence, rank)
     return True
+
+
+def with_fact(ranks: int, place: int, precedence: int, rank: int) -> int:
+    """The ranks with those of a fact, the last of which is forgotten."""
+    return ranks & ~(_FACT_MASK << place) | (precedence << 2 | rank) << place
 
 
 def _is_told_by_extra(state: RunState, place: int) -> bool:
     """Whether a fact has come from `extra`, which is believed before the outputs."""
-    return state.ranks >> place & (1 << _FACT_BITS) - 1 > 0
+    return state.ranks >> place & _FACT_MASK > 0
 
 
-def _settle(state: RunState, rule: StatusRule) -> None:
+def settle(state: RunState, rule: StatusRule) -> None:
     """What follows from the fields once all words are in."""
-    if state.ranks >> _START & 0b11 == 0:
+    if state.ranks >> START & 0b11 == 0:
         own = uuid7_time(state.id)
         state.start_time = state.first_recorded_at if own is None else own
-    state.is_trace_inferred = int(state.ranks >> _TRACE & 0b11 == 0)
+    state.is_trace_inferred = int(state.ranks >> TRACE & 0b11 == 0)
     state.is_root = int(state.trace_id == state.id)
     ended = state.end_time is not None
     state.status = infer(
@@ -393,7 +397,7 @@ def gives_project_name(state: RunState) -> bool:
 
 def tells_dotted_order(state: RunState) -> bool:
     """Whether an event named the run's place in its trace by a dotted order."""
-    return state.ranks >> _DOTTED_ORDER & 0b11 > 0
+    return state.ranks >> DOTTED_ORDER & 0b11 > 0
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ percentiles too.
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Index,
     LargeBinary,
     PrimaryKeyConstraint,
@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import Writer
 from events.ids import format_id
+from events.prepared import Prepared, given, one_of
 from events.schema import SHARD, metadata
 from projections import sketch
 from projections.projects import is_there, projects
@@ -256,44 +257,48 @@ class Summary:
     recent_projects: list[ProjectActivity]
 
 
-def _in_totals(shard: int) -> ColumnElement[bool]:
-    return (stats.c.shard == shard) & (stats.c.hour == TOTAL)
+class _Total(NamedTuple):
+    """How many runs and roots there are of one project, type and status."""
+
+    project_id: bytes
+    run_type: str
+    status: str
+    runs: int
+    roots: int
+
+
+_IN_TOTALS: Final = (stats.c.shard == given("shard")) & (stats.c.hour == TOTAL)
+_IS_SEEN: Final = is_there(stats.c.project_id, shard=given("shard"))
+_DELETED: Final = Prepared(select(stats.c.project_id).distinct().where(_IN_TOTALS, ~_IS_SEEN))
+_TOTALS: Final = Prepared(select(*(stats.c[name] for name in _Total._fields)).where(_IN_TOTALS, _IS_SEEN))
+_NAMES: Final = Prepared(select(projects.c.id, projects.c.name).where(projects.c.shard == given("shard")))
 
 
 async def count_roots(
     connection: AsyncConnection, *, project_ids: Sequence[bytes] | None, status: str | None, shard: int = SHARD
 ) -> int:
     """How many traces there are, of some projects and one status if given, without looking at runs."""
-    query = select(func.coalesce(func.sum(stats.c.roots), 0)).where(_in_totals(shard))
-    if project_ids is None:
-        query = query.where(is_there(stats.c.project_id, shard=shard))
-    else:
-        query = query.where(stats.c.project_id.in_(project_ids))
-    if status is not None:
-        query = query.where(stats.c.status == status)
-    return int((await connection.execute(query)).scalar_one())
+    query = _count_roots(of_projects=project_ids is not None, of_status=status is not None)
+    rows = await query.rows(connection, shard=shard, project_ids=project_ids, status=status)
+    return int(rows[0][0])
+
+
+@cache
+def _count_roots(*, of_projects: bool, of_status: bool) -> Prepared:
+    query = select(func.coalesce(func.sum(stats.c.roots), 0)).where(_IN_TOTALS)
+    query = query.where(stats.c.project_id.in_(one_of("project_ids")) if of_projects else _IS_SEEN)
+    return Prepared(query.where(stats.c.status == given("status")) if of_status else query)
 
 
 async def deleted_projects(connection: AsyncConnection, *, shard: int = SHARD) -> list[bytes]:
     """The projects that there are still runs of, though they are not to be seen, without looking at runs."""
-    query = select(stats.c.project_id).distinct()
-    gone = query.where(_in_totals(shard), ~is_there(stats.c.project_id, shard=shard))
-    return [bytes(id_) for id_ in (await connection.execute(gone)).scalars()]
+    return [row[0] for row in await _DELETED.rows(connection, shard=shard)]
 
 
 async def summary(connection: AsyncConnection, *, now: int, projects_max: int, shard: int = SHARD) -> Summary:
     """The numbers of the dashboard, exact as of one moment. `now` in microseconds ends the last 24 hours."""
-    cells = (
-        await connection.execute(
-            select(stats.c.project_id, stats.c.run_type, stats.c.status, stats.c.runs, stats.c.roots).where(
-                _in_totals(shard), is_there(stats.c.project_id, shard=shard)
-            )
-        )
-    ).all()
-    names = {
-        bytes(row.id): row.name
-        for row in await connection.execute(select(projects.c.id, projects.c.name).where(projects.c.shard == shard))
-    }
+    cells = [_Total(*row) for row in await _TOTALS.rows(connection, shard=shard)]
+    names = {id_: name for id_, name in await _NAMES.rows(connection, shard=shard)}
     return Summary(
         total_runs=sum(cell.runs for cell in cells),
         total_traces=sum(cell.roots for cell in cells),
@@ -320,51 +325,59 @@ def _distribution(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
 async def _count_since(connection: AsyncConnection, since: int, until: int, shard: int) -> int:
     """Runs started in [since, until]: whole hours from the cells, the two cut hours from the index on start."""
     first_whole, last_whole = since // HOUR_US + 1, until // HOUR_US - 1
-    whole = select(func.coalesce(func.sum(stats.c.runs), 0)).where(
-        stats.c.shard == shard,
-        stats.c.hour.between(first_whole, last_whole),
-        is_there(stats.c.project_id, shard=shard),
+    whole = await _IN_HOURS.rows(connection, shard=shard, first=first_whole, last=last_whole)
+    counted = whole[0][0]
+    for first, last in ((since, first_whole * HOUR_US - 1), ((last_whole + 1) * HOUR_US, until)):
+        counted += (await _IN_TIME.rows(connection, shard=shard, first=first, last=last))[0][0]
+    return int(counted)
+
+
+_IN_HOURS: Final = Prepared(
+    select(func.coalesce(func.sum(stats.c.runs), 0)).where(
+        stats.c.shard == given("shard"), stats.c.hour.between(given("first"), given("last")), _IS_SEEN
     )
-    cut = select(func.count()).where(
-        runs.c.shard == shard,
+)
+_IN_TIME: Final = Prepared(
+    select(func.count()).where(
+        runs.c.shard == given("shard"),
         runs.c.is_placeholder == 0,
-        is_there(runs.c.project_id, shard=shard),
-        runs.c.start_time.between(since, first_whole * HOUR_US - 1)
-        | runs.c.start_time.between((last_whole + 1) * HOUR_US, until),
+        runs.c.start_time.between(given("first"), given("last")),
+        is_there(runs.c.project_id, shard=given("shard")),
     )
-    counted = [(await connection.execute(query)).scalar_one() for query in (whole, cut)]
-    return int(sum(counted))
+)
 
 
 async def _recent_projects(
-    connection: AsyncConnection, cells: Iterable[Any], names: Mapping[bytes, str], limit: int, shard: int
+    connection: AsyncConnection, cells: Iterable[_Total], names: Mapping[bytes, str], limit: int, shard: int
 ) -> list[ProjectActivity]:
     totals: dict[bytes, list[int]] = {}
     for cell in cells:
-        counts = totals.setdefault(bytes(cell.project_id), [0, 0])
+        counts = totals.setdefault(cell.project_id, [0, 0])
         counts[0] += cell.runs
         counts[1] += cell.roots
-    newest = (
-        select(projects.c.id, _newest_start(shard).label("start"))
-        .where(projects.c.shard == shard, projects.c.id.in_(select(stats.c.project_id).where(_in_totals(shard))))
-        .order_by(_newest_start(shard).desc(), projects.c.name)
-        .limit(limit)
-    )
     return [
-        ProjectActivity(_name(names, row.id), totals[bytes(row.id)][0], totals[bytes(row.id)][1], row.start)
-        for row in await connection.execute(newest)
+        ProjectActivity(_name(names, id_), totals[id_][0], totals[id_][1], start)
+        for id_, start in await _NEWEST.rows(connection, shard=shard, projects_max=limit)
         # On PostgreSQL each query sees another moment: this project may have come since the cells were read.
-        if row.start is not None and bytes(row.id) in totals
+        if start is not None and id_ in totals
     ]
 
 
-def _newest_start(shard: int) -> Any:
-    return (
-        select(func.max(runs.c.start_time))
-        .where(runs.c.shard == shard, runs.c.project_id == projects.c.id)
-        .correlate(projects)
-        .scalar_subquery()
+_NEWEST_START: Final = (
+    select(func.max(runs.c.start_time))
+    .where(runs.c.shard == given("shard"), runs.c.project_id == projects.c.id)
+    .correlate(projects)
+    .scalar_subquery()
+)
+_NEWEST: Final = Prepared(
+    select(projects.c.id, _NEWEST_START.label("start"))
+    .where(
+        projects.c.shard == given("shard"),
+        projects.c.id.in_(select(stats.c.project_id).where(_IN_TOTALS)),
     )
+    .order_by(_NEWEST_START.desc(), projects.c.name)
+    .limit(given("projects_max"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,7 +430,12 @@ def _project_stats(cell: Cell, last_start: int | None) -> ProjectStats:
 
 
 async def _newest_starts(connection: AsyncConnection, project_ids: Sequence[bytes], shard: int) -> dict[bytes, int]:
-    query = select(projects.c.id, _newest_start(shard).label("start")).where(
-        projects.c.shard == shard, projects.c.id.in_(project_ids)
+    rows = await _NEWEST_OF.rows(connection, shard=shard, project_ids=project_ids)
+    return {id_: start for id_, start in rows if start is not None}
+
+
+_NEWEST_OF: Final = Prepared(
+    select(projects.c.id, _NEWEST_START).where(
+        projects.c.shard == given("shard"), projects.c.id.in_(one_of("project_ids"))
     )
-    return {bytes(row.id): row.start for row in await connection.execute(query) if row.start is not None}
+)

@@ -7,23 +7,23 @@ Reading is the costly part of folding, and needs nothing but the write itself: i
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from events.codec import Offloaded, offloaded
 from events.ids import Places, dotted_order_places, parse_id
-from events.jsontext import NotJSON, dumps, loads, split_array
+from events.jsontext import REFUSALS, NotJSON, dumps, loads, split_array
 from events.kinds import UNSAID, RunFields, RunPatched, RunPosted, said
 from events.log import RecordedEvent
 from events.times import parse_time
 from projections import pairs
 from projections.extraction import (
-    REFUSALS,
     Usage,
     extra_facts,
     first_token_time,
+    metadata_of,
     model_of_outputs,
     preview,
     usage_of_metadata,
@@ -113,35 +113,37 @@ def words_of(body: RunPosted | RunPatched, payload: bytes) -> Words:
 def read(fields: RunFields, payload: bytes, rank: int) -> Words:
     """What a run write says. `payload` is the JSON that the fields are from."""
     try:
-        written = _decode(payload)
+        written = decode(payload)
         empty = TAGS if written.tags == [] else 0
     except REFUSALS:
         written, empty = _read_oddly(fields), _empty_texts(fields)
     moved = offloaded(fields.contents)
+    dotted = written.dotted_order
+    # By position, because naming that many takes longer than making the object.
     return Words(
-        rank=rank,
-        empty=empty | _empty_values(written, moved),
-        name=_cut(written.name, NAME_CHARS_MAX),
-        run_type=_cut(written.run_type, RUN_TYPE_CHARS_MAX),
-        error=_cut(written.error, ERROR_CHARS_MAX),
-        status=_cut(written.status, WORD_CHARS_MAX),
-        tags=None if written.tags is None else _tags(written.tags),
-        start_time=parse_time(written.start_time),
-        end_time=parse_time(written.end_time),
-        parent_run_id=_id(written.parent_run_id),
-        trace_id=_id(written.trace_id),
-        reference_example_id=_id(written.reference_example_id),
-        project=_project(written),
-        dotted_order=None if written.dotted_order is None else dotted_order_places(written.dotted_order),
-        inputs=_inputs(written.inputs, moved.get("inputs")),
-        outputs=_outputs(written.outputs, moved.get("outputs")),
-        says_events=said(written.events),
-        first_token_time=first_token_time(bytes(written.events)),
-        facts=_facts(written.extra, rank) if said(written.extra) else None,
+        rank,
+        empty | _empty_values(written, moved),
+        cut(written.name, NAME_CHARS_MAX),
+        cut(written.run_type, RUN_TYPE_CHARS_MAX),
+        cut(written.error, ERROR_CHARS_MAX),
+        cut(written.status, WORD_CHARS_MAX),
+        None if written.tags is None else tags_text(written.tags),
+        parse_time(written.start_time),
+        parse_time(written.end_time),
+        id_of(written.parent_run_id),
+        id_of(written.trace_id),
+        id_of(written.reference_example_id),
+        project_of(written),
+        None if dotted is None else dotted_order_places(dotted),
+        inputs_of(written.inputs, moved.get("inputs")),
+        outputs_of(written.outputs, moved.get("outputs")),
+        said(written.events),
+        first_token_time(bytes(written.events)),
+        _facts(written.extra, rank) if said(written.extra) else None,
     )
 
 
-class _Written(msgspec.Struct, frozen=True, gc=False):
+class Written(msgspec.Struct, frozen=True, gc=False):
     """A run write as it usually is."""
 
     name: str | None = None
@@ -164,12 +166,13 @@ class _Written(msgspec.Struct, frozen=True, gc=False):
     extra: Raw = UNSAID
 
 
-_decode: Final = msgspec.json.Decoder(_Written).decode
+decode: Final = msgspec.json.Decoder(Written).decode
+"""Decode a run write as it usually is. Raises one of `REFUSALS` where it is not."""
 
 
-def _read_oddly(fields: RunFields) -> _Written:
+def _read_oddly(fields: RunFields) -> Written:
     """The same of a write in which something is not what it should be."""
-    return _Written(
+    return Written(
         name=_text(fields.name),
         run_type=_text(fields.run_type),
         start_time=_moment(fields.start_time),
@@ -197,7 +200,7 @@ def _empty_texts(fields: RunFields) -> int:
     return sum(field for field, raw in raws.items() if is_empty(raw))
 
 
-def _empty_values(written: _Written, moved: Mapping[str, Offloaded]) -> int:
+def _empty_values(written: Written, moved: Mapping[str, Offloaded]) -> int:
     """Which of the fields that may hold anything are empty objects or arrays. What was moved is large."""
     empty = EVENTS if is_empty(written.events) else 0
     if is_empty(written.inputs) and "inputs" not in moved:
@@ -207,36 +210,61 @@ def _empty_values(written: _Written, moved: Mapping[str, Offloaded]) -> int:
     return empty
 
 
-def _inputs(raw: Raw, place: Offloaded | None) -> str | None:
+def inputs_of(raw: Raw, place: Offloaded | None = None) -> str | None:
+    """The preview of inputs, which may have been moved to `place`; None when nothing was said."""
     if place is not None:
         return place.preview
     return preview(bytes(raw)) if said(raw) else None
 
 
-def _outputs(field: Raw, place: Offloaded | None) -> Outputs | None:
+def outputs_of(field: Raw, place: Offloaded | None = None) -> Outputs | None:
+    """What outputs say, which may have been moved to `place`; None when nothing was said."""
     if place is None and not said(field):
         return None
     raw = bytes(field)  # Of those that were moved: their essence.
-    model = model_of_outputs(raw)
+    if raw == b"{}" and place is None:  # As the POST of a run that has just begun says.
+        return _NO_OUTPUTS
     return Outputs(
-        preview=preview(raw) if place is None else place.preview,
-        usage=usage_of_outputs(raw),
-        model=_cut(model, WORD_CHARS_MAX),
+        preview(raw) if place is None else place.preview,
+        usage_of_outputs(raw),
+        cut(model_of_outputs(raw), WORD_CHARS_MAX),
     )
+
+
+_NO_OUTPUTS: Final = Outputs(preview(b"{}"), None, None)
 
 
 def _facts(raw: Raw, rank: int) -> Facts:
-    facts = extra_facts(bytes(raw))
+    extra = bytes(raw)
+    return _cached_facts(extra, rank) if len(extra) <= _CACHED_EXTRA_BYTES_MAX else _read_facts(extra, rank)
+
+
+def _read_facts(extra: bytes, rank: int) -> Facts:
+    facts = extra_facts(extra)
     return Facts(
-        thread_id=_cut(facts.thread_id, WORD_CHARS_MAX),
-        conversation_id=_cut(facts.conversation_id, WORD_CHARS_MAX),
-        session_id=_cut(facts.session_id, WORD_CHARS_MAX),
-        invocation_model=_cut(facts.invocation_model, WORD_CHARS_MAX),
-        ls_model_name=_cut(facts.ls_model_name, WORD_CHARS_MAX),
-        ls_provider=_cut(facts.ls_provider, WORD_CHARS_MAX),
-        usage=None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
-        metadata=None if facts.metadata is None else pairs.written(facts.metadata, rank, rank_of),
+        cut(facts.thread_id, WORD_CHARS_MAX),
+        cut(facts.conversation_id, WORD_CHARS_MAX),
+        cut(facts.session_id, WORD_CHARS_MAX),
+        cut(facts.invocation_model, WORD_CHARS_MAX),
+        cut(facts.ls_model_name, WORD_CHARS_MAX),
+        cut(facts.ls_provider, WORD_CHARS_MAX),
+        None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
+        _metadata(extra, facts.metadata, rank),
     )
+
+
+# A run's PATCH mostly repeats the `extra` of its POST, and runs of one program are much alike in it.
+_cached_facts: Final = lru_cache(maxsize=1024)(_read_facts)
+_CACHED_EXTRA_BYTES_MAX: Final = 2048
+
+
+def _metadata(extra: bytes, usual: dict[str, Any] | None, rank: int) -> str | None:
+    """The column of metadata. Of usual metadata mostly nothing has to be escaped or cut."""
+    # Without a backslash there are no control characters either: JSON has them as escapes alone.
+    if usual is not None and b"\\" not in extra and (column := pairs.plain(usual, rank)) is not None:
+        return column
+    raw = metadata_of(extra)
+    return None if raw is None else pairs.written(raw, rank, rank_of)
 
 
 # --- projects ---------------------------------------------------------------------------------------------------------
@@ -259,8 +287,8 @@ def project_named(fields: RunFields) -> tuple[bytes, str | None] | None:
 
     An id that follows from a name is that of the project unless `projections.naming` knows otherwise.
     """
-    return _project(
-        _Written(
+    return project_of(
+        Written(
             project_name=_text(fields.project_name),
             session_name=_text(fields.session_name),
             session_id=_text(fields.session_id),
@@ -278,11 +306,12 @@ def project_names_in(events: Iterable[RecordedEvent]) -> Iterator[tuple[bytes, s
                 yield project[0], project[1]
 
 
-def _project(written: _Written) -> tuple[bytes, str | None] | None:
+def project_of(written: Written) -> tuple[bytes, str | None] | None:
+    """The project that a usual write names, as `project_named` has it."""
     for text in (written.project_name, written.session_name):
         if text and (name := column_text(text, NAME_CHARS_MAX)):
             return project_id_of(name), name
-    given = _id(written.session_id)
+    given = id_of(written.session_id)
     return None if given is None else (given, None)
 
 
@@ -326,7 +355,7 @@ def column_text(value: str, chars_max: int) -> str:
 
 def read_tags(raw: Raw | bytes) -> str | None:
     """A field that should be a list of texts, as the JSON of one that fits a column; None when it is empty."""
-    return _tags(_texts(raw)) or None
+    return tags_text(_texts(raw)) or None
 
 
 def is_empty(raw: Raw | bytes) -> bool:
@@ -363,14 +392,16 @@ def _moment(raw: Raw | bytes) -> str | int | float | None:
     return value if isinstance(value, (str, int, float)) else None
 
 
-def _tags(texts: list[str]) -> str:
+def tags_text(texts: list[str]) -> str:
     """The JSON of some tags; empty when there are none."""
     return dumps([column_text(text, TAG_CHARS_MAX) for text in texts[:TAGS_MAX]]).decode() if texts else ""
 
 
-def _cut(text: str | None, chars_max: int) -> str | None:
+def cut(text: str | None, chars_max: int) -> str | None:
+    """The text as `column_text` has it, if there is one."""
     return None if text is None else column_text(text, chars_max)
 
 
-def _id(text: str | None) -> bytes | None:
+def id_of(text: str | None) -> bytes | None:
+    """The id that a text holds; None when there is none."""
     return None if text is None else parse_id(text)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Final
 
+from events.collector import spare_the_collector
 from events.errors import LogError, Unavailable
 from projections.replay import Part, Task, replay
 from projections.tally import Tally
@@ -72,6 +73,7 @@ class _Worker:
 
 def _work(pipe: Connection, task: Task) -> None:
     """What a worker's process does, until the one that started it ends it or is no more."""
+    spare_the_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The process that started this one is interrupted too.
     try:
         while True:

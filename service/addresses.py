@@ -22,9 +22,13 @@ class Addresses:
         return f"{self.origin}{API_ROOT}/contents/{content_hash.hex()}?{query}"
 
 
-def addresses(request: Request) -> Addresses:
-    """The dependency that gives a request's `Addresses`."""
+def _addresses_of(request: Request) -> Addresses:
     return Addresses(str(request.base_url).rstrip("/"), request.app.state.signer)
+
+
+async def addresses(request: Request) -> Addresses:
+    """The dependency that gives a request's `Addresses`."""
+    return _addresses_of(request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,9 @@ class Site:
     tenant_id: bytes
 
 
-def site(request: Request) -> Site:
+async def site(request: Request) -> Site:
     """The dependency that gives a request's `Site`."""
-    return Site(addresses(request), request.app.state.instance.tenant_id)
+    return Site(_addresses_of(request), request.app.state.instance.tenant_id)
 
 
 AddressesPart = Annotated[Addresses, Depends(addresses)]

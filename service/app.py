@@ -46,6 +46,7 @@ from service import (
     threads_v2,
     traces_v2,
 )
+from service.allocation import return_large_blocks
 from service.connections import RECEIVE_TIMEOUT
 from service.errors import UnexpectedErrors, answer_errors
 from service.health import has_own_folds
@@ -157,6 +158,7 @@ def open_engine(settings: Settings) -> AsyncEngine:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
     settings: Settings = app.state.settings
+    return_large_blocks()
     engine = open_engine(settings)
     try:
         await require_newest(engine)

@@ -68,15 +68,17 @@ class Moment:
         return position if position < end else None
 
 
-def _moment_of_run(as_of_position: _Position = None, as_of: _Time = None, as_of_version: _Version = None) -> Moment:
+async def _moment_of_run(
+    as_of_position: _Position = None, as_of: _Time = None, as_of_version: _Version = None
+) -> Moment:
     """The moment that is asked for. Raises 422 when it is asked for in several ways."""
     if sum(way is not None for way in (as_of_position, as_of, as_of_version)) > 1:
         raise HTTPException(422, "Ask by one of as_of_position, as_of_version and as_of, not by several.")
     return Moment(as_of_position, as_of, as_of_version)
 
 
-def _moment(as_of_position: _Position = None, as_of: _Time = None) -> Moment:
-    return _moment_of_run(as_of_position, as_of)
+async def _moment(as_of_position: _Position = None, as_of: _Time = None) -> Moment:
+    return await _moment_of_run(as_of_position, as_of)
 
 
 MomentPart = Annotated[Moment, Depends(_moment)]

@@ -10,7 +10,7 @@ from fastapi.security.base import SecurityBase
 from starlette.datastructures import Headers
 
 from service.keys import ALL_SCOPES, Scope
-from service.parts import keyring, settings
+from service.parts import keyring_of, settings_of
 
 
 class Unauthenticated(Exception):
@@ -55,7 +55,7 @@ class Authorise(SecurityBase):
         self._scope = scope
 
     async def __call__(self, request: Request) -> Caller:
-        if not settings(request).require_auth:
+        if not settings_of(request).require_auth:
             return ANYONE
         caller = _caller(request)
         if self._scope not in caller.scopes:
@@ -76,7 +76,7 @@ async def refuse_foreign_origin(request: Request) -> None:
     CORS_ORIGINS lists by name: its `*`, which is for reading, does not count. Raises Forbidden.
     """
     origin = request.headers.get("origin")
-    if origin is None or settings(request).require_auth or origin in settings(request).cors_origins:
+    if origin is None or settings_of(request).require_auth or origin in settings_of(request).cors_origins:
         return
     if urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
         raise Forbidden(f"Pages of {origin} may not do this. To allow them, name them in CORS_ORIGINS.")
@@ -84,7 +84,7 @@ async def refuse_foreign_origin(request: Request) -> None:
 
 def _caller(request: Request) -> Caller:
     presented = _presented_keys(request.headers)
-    found = [key for key in map(keyring(request).find, presented) if key is not None]
+    found = [key for key in map(keyring_of(request).find, presented) if key is not None]
     if found:
         return Caller(found[0].id, found[0].scopes)
     if presented:

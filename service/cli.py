@@ -1,6 +1,5 @@
 """The command line: `agent-spy`, and every command below it."""
 
-import gc
 import logging
 from contextlib import ExitStack
 from tempfile import TemporaryDirectory
@@ -10,6 +9,7 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from events.collector import spare_the_collector
 from events.errors import SchemaMismatch
 from events.ids import parse_id
 from service import schema_version
@@ -38,8 +38,6 @@ _ANY_OR_LOOPBACK: Final = {"0.0.0.0", "::", "127.0.0.1", "::1", "localhost"}
 _GRACE_S: Final = 8
 # Longer than SDKs keep an idle connection, so that they never send on one that is being closed.
 _KEEP_ALIVE_S: Final = 75
-# New containers, and collections of younger ones, between two collections of each generation.
-_COLLECTOR_THRESHOLDS: Final = (20_000, 20, 50)
 
 
 def _settings_table() -> str:
@@ -171,7 +169,7 @@ def worker_app() -> FastAPI:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     app = create_app(settings)
-    _spare_the_collector()
+    spare_the_collector()
     return app
 
 
@@ -193,17 +191,6 @@ async def _upgrade(settings: Settings) -> None:
         await migration.upgrade(settings.database_url)
 
 
-def _spare_the_collector() -> None:
-    """Have cycles looked for less often, and never among what is there already.
-
-    Requests make thousands of containers that are in no cycle: looking through all of them took 6 % of a busy server's
-    time (measured).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
-
-
 def _run(settings: Settings, workers: int) -> None:
     for warning in warnings(settings):
         log.warning(warning)
@@ -217,7 +204,7 @@ def _run(settings: Settings, workers: int) -> None:
 def _listen(settings: Settings, workers: int, app: FastAPI | str) -> None:
     allow_open_files()
     if isinstance(app, FastAPI):
-        _spare_the_collector()
+        spare_the_collector()
     uvicorn.run(
         app,
         factory=isinstance(app, str),

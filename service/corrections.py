@@ -26,7 +26,7 @@ router = APIRouter(
 Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 
 
-@router.post("/runs/{run_id}/revert")
+@router.post("/runs/{run_id}/revert", responses=error_responses(400))
 async def revert_run_to_version(
     run_id: str, asked: RevertRequest, request: Request, intake: IntakePart, caller: Administrator
 ) -> RevertReport:

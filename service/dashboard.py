@@ -4,7 +4,8 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeVar
+from functools import partial
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from events import log
 from events.ids import format_id
 from events.times import parse_time
-from projections import asof, projects, rollup, stats, traces
+from projections import asof, projects, rollup, stats, trace_search, traces
 from projections.asof import WholeTrace
 from projections.status import Status, status_filter
 from projections.traces import Filters, NamedRun, Outline, Place
@@ -25,6 +26,7 @@ from service.addresses import AddressesPart
 from service.asof import Moment, MomentPart
 from service.auth import authorise
 from service.cursors import cursor_of_place, place_of
+from service.indexing import Indexing, IndexingPart
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
 from service.runs import path_id, then
@@ -81,12 +83,18 @@ TIME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
 async def read_roots(
     engine: EnginePart,
     addresses: AddressesPart,
+    indexing: IndexingPart,
     project: Annotated[Text, Query(description="Only this project, by its exact name.")] = None,
     project_name: Annotated[Text, Query(description="The same as `project`.")] = None,
     status: Annotated[StatusWord, Query(description="Only running, completed or failed traces.")] = None,
     search: Annotated[
         Text, Query(description="Only traces whose name holds this text, upper or lower case, in any script.")
     ] = None,
+    search_in: Annotated[
+        Literal["name", "all"],
+        BeforeValidator(lambda v: "name" if v == "" else v),
+        Query(description="`all`: traces with a run whose name, error, inputs or outputs hold the text."),
+    ] = "name",
     start_time_gte: Annotated[
         Time, Query(description="Only traces that started then or later.", json_schema_extra=TIME_SCHEMA)
     ] = None,
@@ -116,8 +124,12 @@ async def read_roots(
     """Traces, the newest start first. Beyond 32 MB of inputs and outputs a page gives previews, marked so.
 
     Pages by `after` neither skip nor repeat a trace when others come meanwhile, and the last costs what the first does.
+    With `search_in=all` there is no total, and a page that took long may hold fewer traces than there are.
     """
     place = None if after is None else place_of(after)
+    is_in_all = search is not None and search_in == "all"
+    if is_in_all and offset > trace_search.OFFSET_MAX:
+        raise HTTPException(422, f"offset is {offset}: expected {trace_search.OFFSET_MAX} at most, or the cursor after")
     async with engine.connect() as connection:
         names = [name for name in (project, project_name) if name is not None]
         filters = Filters(
@@ -127,13 +139,11 @@ async def read_roots(
             start_from=start_time_gte,
             start_to=start_time_lte,
         )
-        found = await traces.find_roots(connection, filters, limit=limit + 1, offset=offset, after=place)
-        page = found[:limit]
-        total = await traces.count_roots(connection, filters)
+        look = partial(_search, indexing=indexing) if is_in_all else _list
+        page, total, following = await look(connection, filters, limit=limit, offset=offset, after=place)
         events = {} if preview else await log.read_at(connection, _positions(page), bytes_max=PAGE_BYTES_MAX)
         totals = await rollup.totals_of(connection, [named.run for named in page]) if trace_totals else None
-    last = page[-1].run if len(found) > limit else None
-    next_ = None if last is None else cursor_of_place(Place(last.start_time, last.id))
+    next_ = None if following is None else cursor_of_place(following)
 
     def render() -> bytes:
         return rendering.root_runs(
@@ -143,6 +153,36 @@ async def read_roots(
     is_little = sum(len(event.payload) for event in events.values()) <= IN_LOOP_BYTES_MAX
     body = render() if is_little else await asyncio.to_thread(render)
     return Response(body, media_type="application/json")
+
+
+Listed = tuple[list[NamedRun], int | None, Place | None]
+"""A page of traces, how many there are in all where that is known, and the place after which there are more."""
+
+
+async def _list(
+    connection: AsyncConnection, filters: Filters, *, limit: int, offset: int, after: Place | None
+) -> Listed:
+    found = await traces.find_roots(connection, filters, limit=limit + 1, offset=offset, after=after)
+    page = found[:limit]
+    following = Place(page[-1].run.start_time, page[-1].run.id) if len(found) > limit else None
+    return page, await traces.count_roots(connection, filters), following
+
+
+async def _search(
+    connection: AsyncConnection,
+    filters: Filters,
+    *,
+    limit: int,
+    offset: int,
+    after: Place | None,
+    indexing: Indexing,
+) -> Listed:
+    query = trace_search.query_of(filters)
+    index = await indexing.index_for(connection, query)
+    page, following = await trace_search.find_roots(
+        connection, query, limit=limit, offset=offset, after=after, index=index
+    )
+    return page, None, following
 
 
 @router.get(

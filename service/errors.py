@@ -28,6 +28,7 @@ from service.items import UnusableBody, UnusableItem
 from service.logs import request_id
 from service.multipart import MalformedMultipart
 from service.retrying import AlreadyRetried, ItemErased, NotInQuarantine, StillUnusable
+from service.unoffered import unoffered
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,9 @@ async def _answer_tabled(request: Request, error: Exception) -> Response:
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return error_response(error.status_code, error.detail, headers=error.headers)
+    has_route = "endpoint" in request.scope
+    detail = error.detail if has_route else unoffered(request.scope["path"]) or error.detail
+    return error_response(error.status_code, detail, headers=error.headers)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

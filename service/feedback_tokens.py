@@ -1,7 +1,10 @@
 """Feedback by people without an API key: tokens that allow it, and giving it with one."""
 
 import time
+import uuid
+from collections.abc import Mapping
 from datetime import timedelta
+from hashlib import sha256
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -13,7 +16,7 @@ from events.jsontext import NotJSON, dumps, loads
 from events.kinds import FeedbackTokenCreated, feedback_stream, feedback_token_payload
 from events.log import NewEvent, Submission, seal
 from events.times import LATEST_US, format_time, parse_time
-from projections import feedback_tokens
+from projections import feedback, feedback_tokens
 from projections.feedback_tokens import FeedbackToken
 from service import items
 from service.auth import ANYONE, Caller, authorise
@@ -88,7 +91,7 @@ async def give_feedback(
     engine: EnginePart,
     instance: InstancePart,
 ) -> FeedbackGiven:
-    """Give the feedback that a token allows. Given again, the later counts."""
+    """Give the feedback that a token allows. Who says something else later adds another, as with LangSmith."""
     return await _give(token, said, request, intake, engine, instance)
 
 
@@ -120,16 +123,31 @@ async def _give(
     allowed = await _allowed(engine, instance, token)
     source: dict[str, Any] = {"type": "api", "metadata": said.metadata or {}}
     members = {
-        "id": format_id(allowed.id),
-        "run_id": format_id(allowed.run_id),
-        "key": allowed.key,
         "feedback_source": source,
         "feedback_config": loads(allowed.config.encode()),
         **said.model_dump(exclude={"metadata"}, exclude_none=True),
     }
-    item = items.feedback_posted(dumps(members), source="feedback", feedback_id=allowed.id)
+    id_ = await _feedback_id(engine, allowed, members)
+    members |= {"id": format_id(id_), "run_id": format_id(allowed.run_id), "key": allowed.key}
+    item = items.feedback_posted(dumps(members), source="feedback", feedback_id=id_)
     await intake.writer.submit(Submission(origin_of(request, ANYONE), [item]))
-    return FeedbackGiven(id=format_id(allowed.id))
+    return FeedbackGiven(id=format_id(id_))
+
+
+async def _feedback_id(engine: AsyncEngine, allowed: FeedbackToken, members: Mapping[str, Any]) -> bytes:
+    """The id that the feedback gets: that of the token for the first, and for what says the same, else one of its own.
+
+    It follows from what is said, so a request that is sent again adds nothing.
+    """
+    async with engine.connect() as connection:
+        first = await feedback.get(connection, allowed.id)
+    if first is None or {name: loads(text.encode()) for name, text in first.members.items()} == _said(members):
+        return allowed.id
+    return uuid.uuid5(uuid.UUID(bytes=allowed.id), sha256(dumps(members)).hexdigest()).bytes
+
+
+def _said(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 async def _allowed(engine: AsyncEngine, instance: Instance, token: str) -> FeedbackToken:
@@ -168,11 +186,10 @@ def _expiry(asked: TokenRequest) -> int:
 
 
 def _given(request: Request, instance: Instance, told: FeedbackToken | FeedbackTokenCreated) -> TokenBody:
-    id_ = told.id if isinstance(told, FeedbackToken) else told.feedback_id
-    token = format_id(token_of(instance.signing_key, id_))
+    token = format_id(token_of(instance.signing_key, told.id if isinstance(told, FeedbackToken) else told.feedback_id))
     origin = str(request.base_url).rstrip("/")
     url = f"{origin}{API_ROOT}/feedback/tokens/{token}"
-    return TokenBody(id=format_id(id_), url=url, expires_at=format_time(told.expires_at))
+    return TokenBody(id=token, url=url, expires_at=format_time(told.expires_at))
 
 
 def _json_or_text(text: str) -> Any:

@@ -24,6 +24,8 @@ _IDLE_S: Final = 0.5
 _REST_RATIO: Final = 1.0
 _REST_S_MIN: Final = 0.005
 _ELSEWHERE_S: Final = 3.0
+# Without an index to keep up, what is erased elsewhere leaves the one that there is within so many seconds.
+_CLEANING_S: Final = 3.0
 _RETRY_S: Final = 5.0
 _STOP_PATIENCE_S: Final = 1.5
 
@@ -94,9 +96,12 @@ class Indexing:
 
     async def _step(self, engine: AsyncEngine, writer: Writer) -> float:
         """Do what there is to do next, and return the seconds to rest then."""
-        await fulltext.clean(writer)
+        async with engine.connect() as connection:
+            is_unclean = await fulltext.is_unclean(connection)
+        if is_unclean:
+            await fulltext.clean(writer)
         if self.state != "on":
-            return _IDLE_S
+            return _CLEANING_S
         begun = time.monotonic()
         match await fulltext.follow(engine, writer):
             case "added":
@@ -110,7 +115,7 @@ class Indexing:
         await asyncio.to_thread(self._stop.wait, seconds)
 
 
-def indexing(request: Request) -> Indexing:
+async def indexing(request: Request) -> Indexing:
     found: Indexing = request.app.state.indexing
     return found
 

@@ -34,12 +34,12 @@ PAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 START: Final = "start"
 
 
-def feed(request: Request) -> LogFeed:
+async def feed(request: Request) -> LogFeed:
     found: LogFeed = request.app.state.feed
     return found
 
 
-def wanted(
+async def wanted(
     kind: Annotated[
         list[str] | None,
         Query(description=f"Only events of these kinds, repeated or separated by commas: {', '.join(KINDS)}."),

@@ -49,7 +49,7 @@ _HEADERS: Final = {
 _folder = PageFolder()
 
 
-def page_folder() -> PageFolder:
+async def page_folder() -> PageFolder:
     return _folder
 
 

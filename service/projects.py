@@ -37,7 +37,7 @@ Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
 Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 
 
-def instance(request: Request) -> Instance:
+async def instance(request: Request) -> Instance:
     found: Instance = request.app.state.instance
     return found
 
@@ -52,7 +52,7 @@ def moment(value: Any) -> Any:
     return us
 
 
-def metadata_filter(
+async def metadata_filter(
     metadata: Annotated[
         str | None,
         Query(
@@ -73,7 +73,7 @@ def metadata_filter(
     return read
 
 
-def refuse_filter(
+async def refuse_filter(
     filter: Annotated[
         str | None,
         Query(description="Refused: LangSmith does not say by what fields projects are filtered."),

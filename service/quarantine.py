@@ -58,7 +58,7 @@ async def read_quarantined(engine: EnginePart, _: Reader, quarantine_id: Number)
 @router.post(
     "/{quarantine_id}/retry",
     dependencies=[Depends(refuse_foreign_origin)],
-    responses=error_responses(404, 409, 410, 413, 415, 503),
+    responses=error_responses(400, 404, 409, 410, 413, 415, 503),
     openapi_extra=RETRY_REQUEST,
 )
 async def retry_quarantined(

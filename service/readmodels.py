@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,12 +33,13 @@ _US_PER_S = 1_000_000
 _ADMINISTRATING = (Depends(refuse_foreign_origin), Depends(authorise(Scope.ADMIN)))
 
 
-def jobs(request: Request) -> RebuildJobs:
+async def jobs(request: Request) -> RebuildJobs:
     found: RebuildJobs = request.app.state.rebuild_jobs
     return found
 
 
 JobsPart = Annotated[RebuildJobs, Depends(jobs)]
+JobNumber = Annotated[int, Path(ge=1, le=2**62, description="The number of the job.")]
 
 
 @router.get("", dependencies=[Depends(authorise(Scope.READ))], responses=error_responses(504))
@@ -73,7 +74,7 @@ async def read_projections(
         )
 
 
-@router.post("/rebuild", status_code=202, dependencies=_ADMINISTRATING, responses=error_responses(409))
+@router.post("/rebuild", status_code=202, dependencies=_ADMINISTRATING, responses=error_responses(400, 409))
 async def start_rebuild(
     asked: RebuildRequest,
     request: Request,
@@ -101,14 +102,14 @@ async def start_rebuild(
 
 
 @router.get("/rebuild/{job}", dependencies=[Depends(authorise(Scope.READ))], responses=error_responses(404))
-async def read_rebuild(job: int, engine: EnginePart) -> RebuildBody:
+async def read_rebuild(job: JobNumber, engine: EnginePart) -> RebuildBody:
     """How far a rebuild is, or what became of it."""
     async with engine.connect() as connection:
         return _shown(await rebuilds.read(connection, job))
 
 
 @router.delete("/rebuild/{job}", dependencies=_ADMINISTRATING, responses=error_responses(404))
-async def cancel_rebuild(job: int, engine: EnginePart, settings: SettingsPart) -> RebuildBody:
+async def cancel_rebuild(job: JobNumber, engine: EnginePart, settings: SettingsPart) -> RebuildBody:
     """Ask a rebuild to end within a second or two, whichever server or command line runs it. What is live is as it was.
 
     One that has ended already stays as it is: also when it has just replaced what was live.

@@ -47,7 +47,7 @@ class ReceiptSums:
         return sums
 
 
-def sums(request: Request) -> ReceiptSums:
+async def sums(request: Request) -> ReceiptSums:
     found: ReceiptSums = request.app.state.receipt_sums
     return found
 

@@ -64,7 +64,7 @@ def root_runs(
     addresses: Addresses,
     totals: Mapping[bytes, Totals] | None,
     *,
-    total: int,
+    total: int | None,
     limit: int,
     offset: int,
     next_: str | None,

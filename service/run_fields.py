@@ -303,6 +303,12 @@ V2: Final[Mapping[str, RunField]] = {
 def page_of(
     fields: Mapping[str, RunField], selected: Collection[str], runs: Iterable[Details], site: Site
 ) -> orjson.Fragment:
-    """The runs as a JSON array, written one by one."""
-    written = [orjson.dumps(document(fields, selected, run, site)) for run in runs]
-    return orjson.Fragment(b"[" + b",".join(written) + b"]")
+    """The runs as a JSON array."""
+    return orjson.Fragment(b"[" + b",".join(written(fields, selected, runs, site)) + b"]")
+
+
+def written(
+    fields: Mapping[str, RunField], selected: Collection[str], runs: Iterable[Details], site: Site
+) -> list[bytes]:
+    """Each run as JSON text, written one by one."""
+    return [orjson.dumps(document(fields, selected, run, site)) for run in runs]

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from events.times import format_time
 from projections import details, queries, sketch, summing
 from projections.filters import reading
-from projections.filters.conditions import EVERYTHING, SEARCHED, All, Condition, Search
+from projections.filters.conditions import EVERYTHING, FIELDS, SEARCHED, All, Condition, OneOf, Search
 from projections.filters.syntax import InvalidFilter
 from projections.queries import RunQuery
 from projections.summing import Conversation, Sums
@@ -57,7 +57,8 @@ def _run_query(asked: RunFilters, *, is_ascending: bool = False) -> RunQuery:
         parent_run_id=asked.parent_run,
         run_type=asked.run_type,
         reference_example_ids=asked.reference_example,
-        is_root=asked.is_root,
+        # Said twice, because the index of roots is used for this one.
+        is_root=True if asked.is_root is None and asked.execution_order == 1 else asked.is_root,
         has_error=asked.error,
         start_from=asked.start_time,
         start_to=asked.end_time,
@@ -73,6 +74,8 @@ def _about_the_run(asked: RunFilters) -> Iterator[Condition]:
     yield condition("search_filter", asked.search_filter)
     if asked.query:
         yield Search(SEARCHED, asked.query)
+    if asked.execution_order is not None:
+        yield OneOf(FIELDS["execution_order"], (asked.execution_order,))
 
 
 def _together(conditions: Iterator[Condition]) -> Condition:

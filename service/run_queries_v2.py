@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from projections import details, queries
@@ -14,10 +14,11 @@ from service.addresses import SitePart
 from service.auth import authorise
 from service.indexing import IndexingPart
 from service.keys import Scope
+from service.page_streams import STREAMED, page_response
 from service.parts import EnginePart
 from service.rendering import body_of
 from service.run_cursors import place_at, run_cursor
-from service.run_fields import V2, app_path, document, page_of, parts_of
+from service.run_fields import V2, app_path, document, parts_of, written
 from service.run_queries import PAGE_BYTES_MAX, condition
 from service.runs import path_id
 from service.wire.errors import error_responses
@@ -70,9 +71,14 @@ def _run_query(asked: RunsQueryV2) -> RunQuery:
     )
 
 
-@router.post("/query", response_model=RunsPageV2)
-async def query_runs_v2(asked: RunsQueryV2, engine: EnginePart, site: SitePart, indexing: IndexingPart) -> Response:
-    """Runs, a page at a time, the newest start first, with the fields that are selected."""
+@router.post("/query", response_model=RunsPageV2, responses=STREAMED)
+async def query_runs_v2(
+    asked: RunsQueryV2, request: Request, engine: EnginePart, site: SitePart, indexing: IndexingPart
+) -> Response:
+    """Runs, a page at a time, the newest start first, with the fields that are selected.
+
+    With `Accept: text/event-stream` the page comes as a stream of JSON patches.
+    """
     query = _run_query(asked)
     after = None if asked.cursor is None else place_at(asked.cursor, is_ascending=False)
     selected = selected_fields(asked.selects)
@@ -85,7 +91,7 @@ async def query_runs_v2(asked: RunsQueryV2, engine: EnginePart, site: SitePart, 
         told = await details.read(connection, page.runs, parts, bytes_max=PAGE_BYTES_MAX)
     following = page.after(len(told))
     cursor = None if following is None else run_cursor(following, is_ascending=False)
-    return _json({"items": page_of(V2, selected, told, site), "next_cursor": cursor})
+    return page_response(request, written(V2, selected, told, site), cursor)
 
 
 @router.get("/{run_id}", response_model=RunV2, responses=error_responses(404))

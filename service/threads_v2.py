@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from events.ids import format_id
@@ -23,6 +23,7 @@ from service.addresses import Site, SitePart
 from service.auth import authorise
 from service.cursors import InvalidCursor
 from service.keys import Scope
+from service.page_streams import STREAMED, page_response
 from service.parts import EnginePart
 from service.rendering import body_of
 from service.run_cursors import place_at, run_cursor
@@ -63,9 +64,12 @@ _ROOT_FIELD: Final = {"latency": "latency_seconds"}
 _OF_THREAD: Final = frozenset({"trace_id", "thread_id", "op", "turn_number"})
 
 
-@router.post("/query")
-async def query_threads(asked: ThreadsQuery, engine: EnginePart) -> ThreadPage:
-    """The threads of a project, a page at a time, those with the newest trace first; of the last day by default."""
+@router.post("/query", response_model=ThreadPage, responses=STREAMED)
+async def query_threads(asked: ThreadsQuery, request: Request, engine: EnginePart) -> Response:
+    """The threads of a project, a page at a time, those with the newest trace first; of the last day by default.
+
+    With `Accept: text/event-stream` the page comes as a stream of JSON patches.
+    """
     window = _window(asked)
     after = None if asked.cursor is None else _place(asked.cursor)
     wanted = _run_query(asked, window)
@@ -80,9 +84,8 @@ async def query_threads(asked: ThreadsQuery, engine: EnginePart) -> ThreadPage:
             told = await threads.summed_up(connection, window, [place.thread_id for place in places])
             page = [told[place.thread_id] for place in places if place.thread_id in told]
     shown, has_more = page[: asked.page_size], len(page) > asked.page_size
-    return ThreadPage(
-        items=[_shown(one) for one in shown], next_cursor=_cursor(_standing(shown[-1])) if has_more else None
-    )
+    items = [body_of(_shown(one).model_dump()) for one in shown]
+    return page_response(request, items, _cursor(_standing(shown[-1])) if has_more else None)
 
 
 @router.post("/stats")

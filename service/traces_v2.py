@@ -3,7 +3,7 @@
 import time
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from events.times import format_time
@@ -14,6 +14,7 @@ from service.addresses import Site, SitePart
 from service.auth import authorise
 from service.indexing import IndexingPart
 from service.keys import Scope
+from service.page_streams import STREAMED, page_response
 from service.parts import EnginePart
 from service.projects import MOMENT_SCHEMA, Moment
 from service.rendering import body_of
@@ -37,9 +38,14 @@ _RUNS_MAX: Final = 1000
 _AGGREGATES: Final = ("first_token_time", "total_tokens", "total_cost")
 
 
-@router.post("/query", response_model=TracePage)
-async def query_traces(asked: TracesQuery, engine: EnginePart, site: SitePart, indexing: IndexingPart) -> Response:
-    """The traces of a project, a page at a time, the newest start first; of the last day by default."""
+@router.post("/query", response_model=TracePage, responses=STREAMED)
+async def query_traces(
+    asked: TracesQuery, request: Request, engine: EnginePart, site: SitePart, indexing: IndexingPart
+) -> Response:
+    """The traces of a project, a page at a time, the newest start first; of the last day by default.
+
+    With `Accept: text/event-stream` the page comes as a stream of JSON patches.
+    """
     since = asked.min_start_time
     ids = None if asked.trace_ids is None else [path_id("trace", text) for text in asked.trace_ids]
     wanted = RunQuery(
@@ -62,9 +68,9 @@ async def query_traces(asked: TracesQuery, engine: EnginePart, site: SitePart, i
         told = await details.read(connection, page.runs, parts, bytes_max=PAGE_BYTES_MAX)
         first_tokens = await rollup.first_tokens_of(connection, [run.state.id for run in told]) if summed else {}
     following = page.after(len(told))
-    items = [_trace(run, site, own, summed, first_tokens.get(run.state.id)) for run in told]
+    items = [body_of(_trace(run, site, own, summed, first_tokens.get(run.state.id))) for run in told]
     cursor = None if following is None else run_cursor(following, is_ascending=False)
-    return _json({"items": items, "next_cursor": cursor})
+    return page_response(request, items, cursor)
 
 
 @router.get("/{trace_id}/runs", response_model=TraceRuns)

@@ -100,7 +100,7 @@ async def test_each_revision_takes_back_what_it_made(empty_database_url: str) ->
         assert await within(empty_database_url, everything_made) == expected
         await downgrade(empty_database_url, revision)
     assert await within(empty_database_url, everything_made) == set()
-    assert all(one < other for one, other in pairwise(made))
+    assert all(one <= other for one, other in pairwise(made))  # Some only make anew what there was.
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(

@@ -14,6 +14,7 @@ from events.checking.quarantine import check_quarantine
 from events.checking.receipts import check_receipts
 from events.checking.slices import Checked, Slice
 from events.checking.streams import check_duplicates, check_streams
+from events.collector import spare_the_collector
 from events.dialect import Snapshot, open_snapshot
 from events.errors import LogError, Unavailable
 
@@ -100,6 +101,7 @@ async def joined_workers(url: str, snapshot: Snapshot, count: int) -> AsyncItera
 
 def _work(pipe: Connection, url: str) -> None:
     """What a worker's process does."""
+    spare_the_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The process that started this one is interrupted too, and ends it.
     try:
         asyncio.run(_serve(pipe, url))

@@ -10,7 +10,7 @@ from service.wire.projects import Moment, Uuid
 _RUN_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
 _ID: Final = "3f0a6f1e-7a3c-4c8e-9d55-0d1c8e7b2a10"
 _TOKEN: Final[dict[str, Any]] = {
-    "id": _ID,
+    "id": "9b1e9d9c-4a3f-4a53-9d0a-3a1f4f0c2f6e",
     "url": "http://localhost:8000/api/v1/feedback/tokens/9b1e9d9c-4a3f-4a53-9d0a-3a1f4f0c2f6e",
     "expires_at": "2024-01-15T13:30:00Z",
 }
@@ -41,17 +41,17 @@ class TokenRequest(BaseModel):
     run_id: Uuid = Field(description="The run, known or not.")
     feedback_key: str = Field(min_length=1, description="What is to be judged.")
     feedback_config: dict[str, Any] | None = Field(default=None, description="How it is to be understood.")
-    id: Uuid | None = Field(default=None, description="The id that the feedback is to have.")
+    id: Uuid | None = Field(default=None, description="The id that the first feedback is to have.")
     expires_in: Lifetime | None = Field(default=None, description="How long it is valid; by default three hours.")
     expires_at: Moment | None = Field(default=None, description="Until when it is valid, in place of `expires_in`.")
 
 
 class TokenBody(BaseModel):
-    """A token: whoever has its URL may give the feedback."""
+    """A token: whoever has it may give the feedback."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_TOKEN]})
 
-    id: str = Field(description="The id that the feedback will have.")
+    id: str = Field(description="The token, with which the URL ends.")
     url: str = Field(description="Where to POST it, or GET with a query. Works without an API key.")
     expires_at: str = Field(description="Until when (UTC).")
 

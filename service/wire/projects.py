@@ -82,7 +82,9 @@ class SessionBody(BaseModel):
     id: str = Field(description="Its id.")
     tenant_id: str = Field(description="The id of this installation.")
     name: str = Field(description="Its name.")
-    start_time: str = Field(description="When it began, as was said, else when it was first heard of (UTC).")
+    start_time: str = Field(
+        description="When it began, as was said, else with its first run, or first word of it (UTC)."
+    )
     end_time: str | None = Field(description="When it ended, if somebody said so (UTC).")
     description: str | None = Field(description="What it is for.")
     reference_dataset_id: str | None = Field(description="The dataset that it is an experiment on.")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from projections.rebuilds import Outcome, Step
 
-Name = Literal["attachments", "feedback", "names", "projects", "runs", "stats"]
+Name = Literal["attachments", "feedback", "names", "projects", "runs", "shares", "stats"]
 
 _TRACE: Final = "550e8400-e29b-41d4-a716-446655440000"
 _TIME: Final = "2024-01-15T10:30:00.120000Z"

@@ -55,6 +55,9 @@ class RunFilters(BaseModel):
     run_type: Text | None = Field(None, description="Only runs of this type.")
     reference_example: Ids | None = Field(None, description="Only runs on these examples.")
     is_root: bool | None = Field(None, description="Only roots of traces, or only other runs.")
+    execution_order: int | None = Field(
+        None, ge=0, le=2**31, description="1: only roots of traces; no run has another."
+    )
     error: bool | None = Field(None, description="Only runs with an error, or only runs without.")
     start_time: Time | None = Field(None, description="Only runs that started then or later.")
     end_time: Time | None = Field(None, description="Only runs that started then or earlier.")
@@ -321,6 +324,8 @@ class RunsQueryV2(BaseModel):
     )
     ai_search: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
     sem_filter: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
+    min_feedback_modified_at: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
+    max_feedback_modified_at: str | None = Field(None, description="Not offered here: must be null.", max_length=0)
 
 
 class RunV2(BaseModel):

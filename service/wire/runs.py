@@ -85,7 +85,7 @@ class RootRunsResponse(BaseModel):
     )
 
     runs: list[TraceRun] = Field(description="The traces, newest start first.")
-    total: int = Field(description="How many traces the filters leave in all.")
+    total: int | None = Field(description="How many traces the filters leave in all; null with `search_in=all`.")
     limit: int = Field(description="How many were asked for.")
     offset: int = Field(description="How many were skipped.")
     has_more: bool = Field(description="Whether more follow after these.")

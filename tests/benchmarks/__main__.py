@@ -1,11 +1,15 @@
-"""`python -m tests.benchmarks`: measures throughput; with `stalls`, what a large body does to everyone else."""
+"""`python -m tests.benchmarks`: measures throughput; with `stalls`, what a large body does to everyone else; with
+`queue`, the memory of a server whose queue is full."""
 
 import signal
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import click
 
+from tests.benchmarks import full_queue
 from tests.benchmarks import stalls as large
 from tests.benchmarks.load import ORDERS, Order, Workload
 from tests.benchmarks.throughput import SYSTEMS, Measured, System, in_own_process, measure, medians, place_of
@@ -80,6 +84,24 @@ def stalls(megabytes: int, database: System) -> None:
                 f"/health/live at worst {1000 * found.slowest_seconds:.0f} ms, usually "
                 f"{1000 * found.usual_seconds:.1f} ms"
             )
+
+
+@main.command(context_settings={"show_default": True})
+@click.option("--queue-mb", default=64, help="INGEST_QUEUE_MB of the server.")
+@click.option("--body-mb", default=7, help="MB of a body.")
+@click.option("--requests", default=40, help="Bodies that are sent at once.")
+def queue(queue_mb: int, body_mb: int, requests: int) -> None:
+    """Send more than the queue holds to a server that cannot write for six seconds, and tell what memory it takes."""
+    for name, make in full_queue.bodies(body_mb * _BYTES_PER_MB).items():
+        made = [make(number) for number in range(requests)]
+        with TemporaryDirectory(prefix="agent-spy-") as directory:
+            found = full_queue.fill(Path(directory), made, queue_mb=queue_mb)
+        beside = (found.peak_bytes - found.idle_bytes) / _BYTES_PER_MB
+        click.echo(
+            f"{name}: {beside:.0f} MB at most beside {found.idle_bytes / _BYTES_PER_MB:.0f} MB idle, "
+            f"{beside / queue_mb:.2f} of the queue; {requests} requests of "
+            f"{len(made[0].content) / _BYTES_PER_MB:.1f} MB were answered {found.answers}"
+        )
 
 
 def _print(title: str, figures: Mapping[str, float]) -> None:

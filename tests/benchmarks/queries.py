@@ -3,18 +3,18 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import click
 import httpx
 
-from projections.rebuild import rebuild
 from service.app import create_app
 from service.settings import load_settings
-from tests.benchmarks.logs import fill
-from tests.benchmarks.throughput import SYSTEMS, System, place_of
+from tests.benchmarks.reads import fill, store_of
+from tests.benchmarks.throughput import SYSTEMS, System
 from tests.service.running import running
 
 _MS: Final = 1000
@@ -41,19 +41,13 @@ class Took(NamedTuple):
 @click.command(context_settings={"show_default": True})
 @click.option("--runs", default=100_000, help="Runs in the store.")
 @click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
+@click.option("--url", help="A database of one's own instead, which is filled when it is empty, and kept.")
 @click.option("--repeat", default=50, help="How often each query is asked, each time for another hour.")
-def main(runs: int, database: System, repeat: int) -> None:
+def main(runs: int, database: System, url: str | None, repeat: int) -> None:
     """Fill a store, and ask it for runs within its own process, one query at a time."""
-    with place_of(database) as place:
-        url = place.databases.migrated()
-        asyncio.run(_filled(url, runs))
-        asyncio.run(_measure(url, repeat))
-        place.databases.drop(url)
-
-
-async def _filled(url: str, runs: int) -> None:
-    await fill(url, 2 * runs)
-    await rebuild(url, rule="documented", processes=2, progress=lambda _: None)
+    with store_of(database, url) as (store, _):
+        asyncio.run(fill(store, runs))
+        asyncio.run(_measure(store, repeat))
 
 
 async def _measure(url: str, repeat: int) -> None:
@@ -67,6 +61,8 @@ async def _measure(url: str, repeat: int) -> None:
             bodies = [body | _window(project, hour) for hour in hours]
             _print(name, await _timed(client, bodies))
         await _compare_pages(client, project)
+        read = partial(client.get, f"/sessions/{project}", params={"include_stats": True})
+        _print("statistics of the project", [await _took(read) for _ in range(repeat)])
         begun = time.perf_counter()
         answer = await client.post("/runs/stats", json={"session": [project]})
         count = answer.json()["run_count"]
@@ -113,12 +109,12 @@ async def _compare_pages(client: httpx.AsyncClient, project: str) -> None:
 
 async def _timed(client: httpx.AsyncClient, bodies: Sequence[Body]) -> list[Took]:
     await _ask(client, bodies[0])
-    return [await _took(client, body) for body in bodies]
+    return [await _took(partial(_ask, client, body)) for body in bodies]
 
 
-async def _took(client: httpx.AsyncClient, body: Body) -> Took:
+async def _took(ask: Callable[[], Awaitable[object]]) -> Took:
     elapsed, used = time.perf_counter(), time.process_time()
-    await _ask(client, body)
+    await ask()
     return Took(time.perf_counter() - elapsed, time.process_time() - used)
 
 

@@ -51,8 +51,8 @@ class Spent(NamedTuple):
 def main(runs: int, asks: int, database: System, only: str, url: str | None) -> None:
     """Fill a store, start a server on it, and ask for what people look at."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that the server is stopped then, too.
-    with _database(database, url) as (store, directory):
-        asyncio.run(_fill(store, runs))
+    with store_of(database, url) as (store, directory):
+        asyncio.run(fill(store, runs))
         server = Server(store, directory)
         began = time.perf_counter()
         try:
@@ -72,7 +72,8 @@ def main(runs: int, asks: int, database: System, only: str, url: str | None) -> 
 
 
 @contextmanager
-def _database(system: System, url: str | None) -> Iterator[tuple[str, Path]]:
+def store_of(system: System, url: str | None) -> Iterator[tuple[str, Path]]:
+    """The URL of a store, a new one or that of `url`, and a place for files. The new one is gone after the block."""
     if url is None:
         with place_of(system) as place:
             yield place.databases.migrated(), place.directory
@@ -82,8 +83,11 @@ def _database(system: System, url: str | None) -> Iterator[tuple[str, Path]]:
         yield url, Path(directory)
 
 
-async def _fill(url: str, runs: int) -> None:
-    """Tell the runs, and make the read models as a rebuild does, which is as ingest would have made them."""
+async def fill(url: str, runs: int) -> None:
+    """Tell the runs, and make the read models as a rebuild does, which is as ingest would have made them.
+
+    A store that holds something is left as it is.
+    """
     engine = open_engine(url)
     async with engine.connect() as connection:
         is_filled = (await read_end(connection)).position > 0

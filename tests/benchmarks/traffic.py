@@ -152,6 +152,7 @@ def _trace(source: random.Random, size: int, number: int) -> Iterator[Run]:
     start = _FIRST_START + timedelta(seconds=number)
     root = _new_id(source, start)
     project = source.choice(PROJECTS)
+    thread = str(uuid.UUID(int=source.getrandbits(128), version=4))
     order = _segment(start, root)
     for place in range(size):
         began = start + timedelta(milliseconds=37 * place)
@@ -163,10 +164,11 @@ def _trace(source: random.Random, size: int, number: int) -> Iterator[Run]:
             "parent_run_id": None if place == 0 else root,
         }
         kind = _KINDS[place % len(_KINDS)]
+        extra = _extra(kind, thread)
         yield Run(
             run_id,
-            {**place_in_trace, **_beginning(source, kind, project, began)},
-            {**place_in_trace, **_end(source, kind, began)},
+            {**place_in_trace, **_beginning(source, kind, project, began), "extra": extra},
+            {**place_in_trace, **_end(source, kind, began, extra)},
         )
 
 
@@ -180,19 +182,22 @@ def _beginning(source: random.Random, kind: str, project: str, began: datetime) 
         "inputs": _inputs(source, kind),
         "outputs": {},
         "events": [],
-        "extra": _extra(source, kind),
     }
 
 
-def _end(source: random.Random, kind: str, began: datetime) -> dict[str, Any]:
+def _end(source: random.Random, kind: str, began: datetime, extra: dict[str, Any]) -> dict[str, Any]:
+    """As SDKs say it: with the `extra` of the POST, to which that of a model's run adds the usage."""
     ended = began + timedelta(milliseconds=source.randrange(20, 4000))
     failed = source.random() < 0.02
+    outputs = None if failed else _outputs(source, kind)
+    if outputs is not None and "usage_metadata" in outputs:
+        extra = {**extra, "metadata": {**extra["metadata"], "usage_metadata": outputs["usage_metadata"]}}
     return {
         "end_time": ended.isoformat(),
-        "outputs": None if failed else _outputs(source, kind),
+        "outputs": outputs,
         "error": f"TimeoutError({_text(source, 30)!r})" if failed else None,
         "events": [{"name": "end", "time": ended.isoformat()}],
-        "extra": _extra(source, kind),
+        "extra": extra,
     }
 
 
@@ -223,11 +228,11 @@ def _outputs(source: random.Random, kind: str) -> dict[str, Any]:
     return {"choices": [{"index": 0, "finish_reason": "stop", "message": message}], "usage_metadata": usage}
 
 
-def _extra(source: random.Random, kind: str) -> dict[str, Any]:
+def _extra(kind: str, thread: str) -> dict[str, Any]:
     model = {"ls_provider": "openai", "ls_model_name": "gpt-4o-mini", "ls_model_type": "chat", "ls_temperature": 0.2}
     return {
         "metadata": {
-            "thread_id": str(uuid.UUID(int=source.getrandbits(128), version=4)),
+            "thread_id": thread,
             "revision_id": "b2f1c7e-dirty",
             "ls_method": "traceable",
             **(model if kind == "llm" else {}),

@@ -66,8 +66,8 @@ def attachment(run_number: int, body: bytes, *, name: str = "file") -> NewEvent:
     """A file attached to a run."""
     run_id = _id(id_text(run_number))
     content = Content(hashlib.sha256(body).digest(), body)
-    event = AttachmentStored(run_id, name, "text/plain", len(body), content.hash)
-    payload = attachment_payload(name, "text/plain", len(body), content.hash)
+    event = AttachmentStored(run_id, name, "text/plain", len(body), content.hash, "post")
+    payload = attachment_payload(name, "text/plain", len(body), content.hash, "post")
     return seal("AttachmentStored", run_stream(run_id), payload, event, contents=(content,))
 
 

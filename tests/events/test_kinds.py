@@ -64,8 +64,8 @@ DECODED: list[tuple[bytes, bytes, Event]] = [
     (run_stream(ID), RUN, RunPatched(ID, run_fields(RUN))),
     (
         run_stream(ID),
-        attachment_payload("na\0me \U0001f600", "text/plain", 2**40, bytes(32)),
-        AttachmentStored(ID, "na\0me \U0001f600", "text/plain", 2**40, bytes(32)),
+        attachment_payload("na\0me \U0001f600", "text/plain", 2**40, bytes(32), "patch"),
+        AttachmentStored(ID, "na\0me \U0001f600", "text/plain", 2**40, bytes(32), "patch"),
     ),
     (
         feedback_stream(ID),

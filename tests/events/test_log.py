@@ -481,7 +481,7 @@ async def test_a_stream_is_read_by_the_index_of_streams(database_url: str) -> No
         plan_of_many = await plan_of_reading(
             connection, log.read_streams(connection, [some_run(number).stream for number in range(20)])
         )
-    assert plan == {("events_stream", frozenset({"shard", "stream"}))}
+    assert plan == {("events_stream", frozenset({"shard", "stream", "version"}))}
     assert plan_of_many == {("events_stream", frozenset({"shard", "stream"}))}
 
 

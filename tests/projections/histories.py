@@ -124,9 +124,10 @@ def _writes(fields: Mapping[str, Strategy], needed: Sequence[str]) -> SearchStra
     )
 
 
-# Of two files of one name the later stays, whichever write brought it: so those of a POST and of a PATCH differ.
 _POSTED_FILES = _json('{"a": ["text/plain", "eA=="]}', '{"a": ["image/png", "eQ=="], "b": ["text/plain", "eA=="]}')
-_PATCHED_FILES = _json('{"c": ["text/plain", "eA=="]}', '{"c": ["text/plain", "/not/base64"]}', "[]")
+_PATCHED_FILES = _json(
+    '{"c": ["text/plain", "eA=="]}', '{"a": ["text/html", "eg=="]}', '{"a": ["text/plain", "/not/base64"]}', "[]"
+)
 
 _ODD_FIELDS = {name: st.one_of(good, good, NULL, EMPTY, ODD_VALUES) for name, good in GOOD_FIELDS.items()}
 # A POST that lacks one of these, or says it with null, is no event.

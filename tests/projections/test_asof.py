@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import log
 from events.dialect import Writer, open_engine, open_writer
-from events.ids import parse_id
+from events.ids import format_id, parse_id
 from events.kinds import RunReverted, revert_payload, run_stream
 from events.log import NewEvent, Submission, last_position, read_stream, seal
 from events.receipts import Origin
@@ -24,6 +24,7 @@ from projections.reverts import effective
 from projections.status import StatusRule
 from projections.traces import Outline
 from projections.trees import Edge
+from projections.words import project_id_of
 from service import rendering
 from service.addresses import Addresses
 from tests.databases import Databases
@@ -120,6 +121,7 @@ def some_write(choose: random.Random, number: int, step: int) -> NewEvent:
         "trace_id": lambda: id_text(choose.choice(others)),
         "dotted_order": lambda: dotted_order(choose.choice(others), number),
         "project_name": lambda: choose.choice(["red", "blue"]),
+        "session_id": lambda: format_id(project_id_of(choose.choice(["red", "blue"]))),
         "outputs": lambda: choose.choice([{}, {"step": step}, None]),
         "end_time": lambda: f"2026-01-01T00:00:{step:02d}Z",
         "error": lambda: f"error {step}",
@@ -327,6 +329,25 @@ async def test_a_trace_of_ten_thousand_levels_is_read_as_it_was(database_url: st
     assert found is not None
     assert (found.id, len(found.runs)) == (id_of(1), levels)
     assert trees.build([edge(run) for run in found.runs], found.id).max_depth == levels
+
+
+async def test_a_project_that_a_run_names_by_its_id_has_the_name_that_others_gave_it_then(database_url: str) -> None:
+    red = {"session_id": format_id(project_id_of("red"))}
+    async with opened(database_url) as told:
+        await told.tell(
+            [
+                [a_run(1, **red)],
+                [a_run(2, project_name="red")],
+                [a_patch(2, project_name="blue")],
+                [a_run(3), a_patch(3, project_name="red")],
+                [a_patch(3, **red)],
+            ]
+        )
+        async with told.engine.connect() as connection:
+            found = [await asof.run_at(connection, id_of(1), position, rule=RULE) for position in range(1, 7)]
+    unnamed = red["session_id"]
+    names = [run.named.project_name for run in found if run is not None]
+    assert names == [unnamed, "red", unnamed, unnamed, "red", unnamed]
 
 
 async def test_the_last_position_of_a_time_is_that_of_the_last_event_recorded_by_then(database_url: str) -> None:

@@ -5,9 +5,16 @@ import hashlib
 import json
 from typing import Any
 
-from projections import attachments
+import pytest
+from msgspec.structs import replace
+
+from events.jsontext import split_object
+from events.kinds import decode
+from events.log import NewEvent
+from events.upcasters import joined, upcast
+from projections import attachments, words
 from projections.attachments import Attachment
-from service.items import POST, attachment_item
+from service.items import PATCH, POST, attachment_item
 from tests.projections.stores import START, Store, id_text, opened, posted, run_id, with_attachments
 
 HELLO = hashlib.sha256(b"hello").digest()
@@ -42,6 +49,32 @@ async def test_of_two_files_of_one_name_the_later_stays(database_url: str) -> No
             attachment_item(run_id(1), "a", "text/plain", b"newer"), attachment_item(run_id(1), "a", "x/y", b"hello")
         )
         assert await attached(store, 1) == {1: [Attachment(run_id(1), "a", "x/y", 5, HELLO)]}
+
+
+@pytest.mark.parametrize("order", [(POST, PATCH), (PATCH, POST)])
+async def test_the_file_of_a_patch_stays_whichever_came_first(database_url: str, order: tuple[str, str]) -> None:
+    async with opened(database_url) as store:
+        for operation in order:
+            await store.append(attachment_item(run_id(1), "a", operation, b"hello", operation))
+        assert await attached(store, 1) == {1: [Attachment(run_id(1), "a", PATCH, 5, HELLO, words.PATCH)]}
+        assert list(attachments.fold(await store.events()).values()) == (await attached(store, 1))[1]
+
+
+async def test_of_files_that_an_older_program_recorded_the_later_stays(database_url: str) -> None:
+    async with opened(database_url) as store:
+        for media_type in ("text/old", "text/new"):
+            await store.append(as_of_version_1(attachment_item(run_id(1), "a", media_type, b"hello")))
+        assert await attached(store, 1) == {1: [Attachment(run_id(1), "a", "text/new", 5, HELLO)]}
+        await store.append(attachment_item(run_id(1), "a", "text/patched", b"hello", PATCH))
+        await store.append(attachment_item(run_id(1), "a", "text/posted", b"hello", POST))
+        assert [a.media_type for a in (await attached(store, 1))[1]] == ["text/patched"]
+
+
+def as_of_version_1(new: NewEvent) -> NewEvent:
+    """The attachment as it was written when the log did not tell which write brought it."""
+    told = {name: value for name, value in split_object(new.payload).items() if name != "operation"}
+    upcasted = upcast("AttachmentStored", 1, joined(told))
+    return replace(new, body=decode("AttachmentStored", new.stream, upcasted))
 
 
 async def test_bytes_are_stored_once_whoever_attached_them(database_url: str) -> None:

@@ -282,7 +282,11 @@ async def test_nothing_of_an_erased_trace_is_left_in_the_index(store: Store) -> 
     await index_all(store)
     await store.erase(run_id(1))
     assert await search(store, "platypus") == set()
+    async with store.engine.connect() as connection:
+        assert await fulltext.is_unclean(connection)
     await fulltext.clean(store.writer)
+    async with store.engine.connect() as connection:
+        assert not await fulltext.is_unclean(connection)
     await index_all(store)
     assert (await state(store))[1] == 0
     left = await entries(store)

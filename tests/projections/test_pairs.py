@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events.jsontext import dumps, loads
 from projections import pairs
 from projections.pairs import (
     KEY_CHARS_MAX,
@@ -48,6 +50,37 @@ def test_posts_and_patches_may_come_in_any_order_of_one_to_the_other(told: list[
     while any(mixed):
         shuffled.append(random.choice([some for some in mixed if some]).pop(0))
     assert column_of(*shuffled) == column_of(*told)
+
+
+plain_texts = st.text(alphabet="ab{}[]: ü\u2028", max_size=6)
+plain_scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), plain_texts)
+plain_values = st.recursive(
+    plain_scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(plain_texts, inner, max_size=2)
+)
+
+
+@given(st.dictionaries(plain_texts, plain_values, max_size=5))
+def test_plain_metadata_makes_the_column_that_it_makes_written_out(members: dict[str, Any]) -> None:
+    raw = dumps(members)
+    assert pairs.plain(loads(raw), PATCH) in (None, written(raw, PATCH, rank_of))
+
+
+def test_usual_metadata_is_plain() -> None:
+    raw = b'{"ls_method":"traceable","step":3,"ratio":0.5,"nested":{"a":[1]},"nothing":null,"is_live":true}'
+    assert pairs.plain(json.loads(raw), POST) == written(raw, POST, rank_of)
+
+
+@pytest.mark.parametrize("raw", [b"{}", b'{"a":null}', b'{"a":{}}', b'{"a":"%s"}' % (b"x" * 201)])
+def test_metadata_that_is_cut_or_empty_is_not_plain(raw: bytes) -> None:
+    assert pairs.plain(json.loads(raw), POST) is None
+
+
+def test_a_patch_that_repeats_every_key_replaces_the_column() -> None:
+    posted, patched = ({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"})
+    assert said(column_of((POST, posted), (PATCH, patched))) == patched
+    assert said(column_of((POST, posted), (PATCH, {"a": {}}))) == {"a": "1", "b": "2"}
+    many = {f"k{number:03}": "v" for number in range(KEYS_MAX + 1)}
+    assert not pairs.read(column_of((POST, many), (PATCH, dict(list(many.items())[:KEYS_MAX])))).is_whole
 
 
 @given(objects)

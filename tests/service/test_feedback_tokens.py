@@ -20,10 +20,11 @@ def path(given: dict[str, Any]) -> str:
 async def test_whoever_has_a_token_gives_feedback_without_a_key(database_url: str) -> None:
     async with open_store(database_url, require_auth=True, api_keys="boss") as store:
         run = new_id()
-        given = await token(store, run_id=run, feedback_config={"type": "freeform"})
+        id_ = new_id()
+        given = await token(store, run_id=run, feedback_config={"type": "freeform"}, id=id_)
         answer = await store.client.post(path(given), json={"score": 0.5, "comment": "ok", "metadata": {"who": 1}})
-        assert (answer.status_code, answer.json()) == (200, {"id": given["id"]})
-        read = await store.client.get(f"/feedback/{given['id']}", headers={"x-api-key": "boss"})
+        assert (answer.status_code, answer.json()) == (200, {"id": id_})
+        read = await store.client.get(f"/feedback/{id_}", headers={"x-api-key": "boss"})
         told = read.json()
         assert (told["run_id"], told["key"], told["score"], told["comment"]) == (run, "helpful", 0.5, "ok")
         assert told["feedback_source"] == {"type": "api", "metadata": {"who": 1}}
@@ -32,13 +33,21 @@ async def test_whoever_has_a_token_gives_feedback_without_a_key(database_url: st
         assert (await store.client.get(f"/feedback/tokens?run_id={run}")).status_code == 401
 
 
-async def test_a_link_gives_feedback_and_the_later_counts(store: Store) -> None:
+async def test_a_link_gives_feedback_and_what_is_said_again_adds_nothing(store: Store) -> None:
     given = await token(store)
     link = path(given)
-    assert (await store.client.get(link, params={"score": "true", "value": '{"a": 1}'})).status_code == 200
-    assert (await store.client.get(link, params={"score": "0.25", "comment": "3", "value": "fine"})).status_code == 200
-    told = await store.get(f"/feedback/{given['id']}")
-    assert (told["score"], told["comment"], told["value"]) == (0.25, "3", "fine")
+    assert given["id"] == link.rsplit("/", 1)[-1]
+    said: list[dict[str, str]] = [
+        {"score": "true", "value": '{"a": 1}'},
+        {"score": "0.25", "comment": "3", "value": "fine"},
+    ]
+    for query in (said[0], *said, *reversed(said)):
+        assert (await store.client.get(link, params=query)).status_code == 200
+    told = (await store.client.get("/feedback")).json()
+    assert sorted(([one["score"], one["comment"], one["value"]] for one in told), key=str) == [
+        [0.25, "3", "fine"],
+        [True, None, {"a": 1}],
+    ]
     assert (await store.client.get(link, params={"score": "good"})).status_code == 422
     assert (await store.client.post(link, json={"score": "good"})).status_code == 422
 
@@ -59,9 +68,13 @@ async def test_a_token_that_expired_or_that_nobody_gave_out_is_refused(store: St
     answer = await store.client.post(path(expired), json={"score": 1})
     assert (answer.status_code, "2024-01-15T10:30:00Z" in answer.json()["detail"]) == (403, True)
     given = await token(store, expires_in={"days": 1, "hours": 2, "minutes": 3})
-    for word in (new_id(), given["id"], "x"):
+    for word in (new_id(), "x"):
         assert (await store.client.post(f"/feedback/tokens/{word}", json={"score": 1})).status_code == 404
     assert (await store.client.get("/feedback")).json() == []
+    chosen = new_id()
+    await token(store, id=chosen)  # The id is in the log, so it must not do what the token does.
+    assert (await store.client.post(f"/feedback/tokens/{chosen}", json={"score": 1})).status_code == 404
+    assert (await store.client.post(path(given), json={"score": 1})).status_code == 200
 
 
 async def test_what_cannot_be_asked_for_is_a_422(store: Store) -> None:

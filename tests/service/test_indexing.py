@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import inspect
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.dialect import open_engine
 from projections import fulltext
 from projections.textstore import store_of
+from service import indexing
 from service.cli import main
 from tests.service.apps import Store, a_run, open_store
 
@@ -73,6 +75,32 @@ async def test_switched_off_nothing_is_indexed_and_searches_find_the_same(databa
         assert await found(store, "pelican") == {run["id"]}
         async with store.engine.connect() as connection:
             assert not await connection.run_sync(lambda given: inspect(given).has_table("full_text"))
+
+
+@pytest.mark.parametrize("full_text", [True, False])
+async def test_an_idle_server_locks_nothing_to_find_that_there_is_nothing_to_clean(
+    indexable_url: str, full_text: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    cleaned: list[object] = []
+    is_unclean = fulltext.is_unclean
+
+    async def look(connection: AsyncConnection) -> bool:
+        looks.append(await is_unclean(connection))
+        return looks[-1]
+
+    async def clean(writer: object) -> None:
+        cleaned.append(writer)
+
+    monkeypatch.setattr(fulltext, "is_unclean", look)
+    monkeypatch.setattr(fulltext, "clean", clean)
+    monkeypatch.setattr(indexing, "_CLEANING_S", 0.01)
+    async with open_store(indexable_url, full_text=full_text):
+        async with asyncio.timeout(PATIENCE_S):
+            while len(looks) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert not any(looks)
+    assert not cleaned
 
 
 async def test_a_database_that_cannot_index_is_told_of_and_searched_all_the_same(

@@ -194,9 +194,29 @@ def test_a_truncated_body_is_an_item_of_its_own() -> None:
 
 def test_an_attachment_is_known_by_its_content() -> None:
     event = attachment_item(bytes(16), "a.b", "image/png", b"data")
-    assert event.body == AttachmentStored(bytes(16), "a.b", "image/png", 4, hashlib.sha256(b"data").digest())
+    assert event.body == AttachmentStored(bytes(16), "a.b", "image/png", 4, hashlib.sha256(b"data").digest(), "post")
     assert event.event_id == attachment_item(bytes(16), "a.b", "image/png", b"data").event_id
     assert b"data" not in event.payload
+
+
+def test_an_attachment_belongs_to_the_write_of_its_run_that_came_before_it_or_is_the_only_one() -> None:
+    one, other, unknown = new_id(), new_id(), new_id()
+    items = parts_of(
+        (f"attachment.{one}.early", b"1"),
+        (f"post.{other}", orjson.dumps(a_run())),
+        (f"attachment.{other}.posted", b"2"),
+        (f"patch.{other}", b"{}"),
+        (f"attachment.{other}.patched", b"3"),
+        (f"patch.{one}", b"{}"),
+        (f"attachment.{unknown}.alone", b"4"),
+    )
+    bodies = [item.body for item in items if isinstance(item, NewEvent)]
+    assert {body.name: body.operation for body in bodies if isinstance(body, AttachmentStored)} == {
+        "early": "patch",
+        "posted": "post",
+        "patched": "patch",
+        "alone": "post",
+    }
 
 
 def test_attachments_inside_a_run_that_are_no_base64_are_left_out() -> None:

@@ -67,3 +67,13 @@ async def test_an_unknown_path_is_answered_404_in_json(app: FastAPI, path: str) 
         response = await client.get(path)
     assert response.status_code == 404
     assert response.json() == {"detail": "Not Found", "request_id": response.headers["x-request-id"]}
+
+
+@pytest.mark.parametrize(
+    "path", ["/datasets", "/api/v1/datasets/x/runs", "/v1/platform/datasets/x/examples", "/api/v2/datasets", "/repos/"]
+)
+async def test_what_langsmith_has_and_this_has_not_is_said_to_be_missing(app: FastAPI, path: str) -> None:
+    async with client_of(app) as client:
+        response = await client.post(path, json={})
+    assert response.status_code == 404
+    assert "are not offered" in response.json()["detail"]

@@ -33,10 +33,10 @@ async def test_the_default_project_is_made_once_however_often_the_service_starts
 
 
 async def test_projects_are_found_by_exact_name_and_by_id_and_in_pages(store: Store) -> None:
-    for name in ("one", "two", "three"):
-        await store.post(a_run(session_name=name))
-    assert [session["name"] for session in await sessions(store)] == ["three", "two", "one", "default"]
-    assert [session["name"] for session in await sessions(store, limit=2, offset=1)] == ["two", "one"]
+    for hour, name in enumerate(("one", "two", "three")):
+        await store.post(a_run(session_name=name, start_time=f"2024-01-15T1{hour}:00:00Z"))
+    assert [session["name"] for session in await sessions(store)] == ["default", "three", "two", "one"]
+    assert [session["name"] for session in await sessions(store, limit=2, offset=2)] == ["two", "one"]
     (one,) = await sessions(store, name="one", limit=1, include_stats="False")
     assert await sessions(store, id=one["id"]) == [one]
     assert await store.get(f"/sessions/{one['id']}") == one
@@ -74,6 +74,17 @@ async def test_a_project_known_by_its_id_alone_goes_by_that_until_it_gets_a_name
     read = await store.run(run["id"])
     assert (read["session_id"], read["project_name"]) == (id_, id_)
     assert (await store.roots(project=id_))["total"] == 1
+
+
+async def test_a_project_begins_with_its_first_run_unless_somebody_said_when(store: Store) -> None:
+    # SDKs look for the runs of a project from its start on.
+    await store.post(a_run(session_name="one"), a_run(session_name="one", start_time="2020-01-01T00:00:00Z"))
+    await store.post(a_run(session_name="two", start_time="2099-01-01T00:00:00Z"))
+    assert (await named(store, "one"))["start_time"] == "2020-01-01T00:00:00Z"
+    assert (await named(store, "two"))["start_time"] < "2099"
+    assert [session["name"] for session in await sessions(store)][-1] == "one"
+    await patched(store, await named(store, "one"), start_time="2021-01-01T00:00:00Z")
+    assert (await named(store, "one"))["start_time"] == "2021-01-01T00:00:00Z"
 
 
 # --- creating, changing and deleting ----------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ async def names(store: Store, **query: Any) -> list[str]:
 
 
 async def test_projects_come_in_pages_to_the_last(store: Store) -> None:
-    for name in ("one", "two", "three"):
-        await store.post(a_run(session_name=name))
+    for hour, name in enumerate(("one", "two", "three")):
+        await store.post(a_run(session_name=name, start_time=f"2024-01-15T1{hour}:00:00Z"))
     first = await store.get(PATH, page_size=2)
     second = await store.get(PATH, page_size=2, cursor=first["next_cursor"])
-    assert [item["name"] for page in (first, second) for item in page["items"]] == ["three", "two", "one", "default"]
+    assert [item["name"] for page in (first, second) for item in page["items"]] == ["default", "three", "two", "one"]
     assert second["next_cursor"] is None
     assert (await store.client.get(PATH, params={"cursor": "nonsense"})).status_code == 422
 

@@ -10,7 +10,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import httpx
 import orjson
@@ -24,6 +24,7 @@ from projections import projector, rebuilds
 from projections.projector import PROJECTIONS, fold_version
 from projections.rebuild import EVERYTHING, rebuild
 from projections.rebuilds import Order
+from service.wire.readmodels import Name
 from tests.projections.rebuilding import rows_of, told
 from tests.projections.stores import opened
 from tests.server import CHECKOUT, Server
@@ -88,6 +89,10 @@ async def test_a_rebuild_is_a_job_that_ends(store: Store) -> None:
     assert job["projections"] == sorted(PROJECTIONS)
     after = await store.get("/projections")
     assert {one["last_rebuild"]["id"] for one in after["projections"]} == {job["id"]}
+
+
+def test_every_read_model_can_be_asked_for_by_name() -> None:
+    assert get_args(Name) == PROJECTIONS
 
 
 async def test_a_dry_run_names_what_differs_and_a_replacement_puts_it_right(store: Store) -> None:

@@ -138,6 +138,8 @@ async def test_each_member_of_the_body_filters(store: Store) -> None:
     assert await ids(store, run_type="tool") == [child["id"]]
     assert await ids(store, reference_example=[example]) == [other["id"]]
     assert await ids(store, is_root=1) == [other["id"], root["id"]]
+    assert await ids(store, execution_order=1) == [other["id"], root["id"]]
+    assert await ids(store, execution_order=1, is_root=False) == await ids(store, execution_order=2) == []
     assert await ids(store, is_root=False) == [child["id"]]
     assert await ids(store, error=True) == [child["id"]]
     assert await ids(store, error=False) == [other["id"], root["id"]]

@@ -139,6 +139,7 @@ async def test_what_is_not_there_is_not_found(store: Store) -> None:
         ({"filter": "eq("}, 400, "filter cannot be read"),
         ({"page_size": 1001}, 422, "less than or equal to 1000"),
         ({"sem_filter": "angry"}, 422, "at most 0 characters"),
+        ({"min_feedback_modified_at": SINCE}, 422, "at most 0 characters"),
         ({"cursor": "x"}, 422, "is no cursor of runs"),
     ],
 )

@@ -24,19 +24,24 @@ def family(run: Any) -> dict[str, Any]:
     return {"id": str(run.id), "children": [family(child) for child in run.child_runs or []]}
 
 
-async def second_generation(client: Client, project: str, run_id: str) -> dict[str, Any]:
+async def second_generation(
+    client: Client, project_id: str, run_id: str, questions: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The same through `client.runs`, where the SDK has it."""
-    project_id = str(client.read_project(project_name=project).id)
     asked: dict[str, Any] = {"project_ids": [project_id], "min_start_time": "2020-01-01T00:00:00Z"}
     runs = client.runs
     found = [run async for run in runs.query_v2(**asked, selects=SELECTS, page_size=7)]
-    failed = [run.id async for run in runs.query_v2(**asked, filter='eq(status, "error")')]
+    answers = [[run.id async for run in runs.query_v2(**(asked | question))] for question in questions]
+    streamed = None
+    if hasattr(runs, "streaming") and hasattr(runs.streaming, "query_v2_items"):
+        streamed = [run.id async for run in runs.streaming.query_v2_items(**asked, page_size=7)]
     one = await runs.retrieve_v2(run_id, project_id=project_id, selects=SELECTS)
     address = await runs.get_url(run_id, project_id=project_id, trace_id=run_id)
     return {
         "ids": [run.id for run in found],
         "types": {run.id: run.run_type for run in found},
-        "failed": failed,
+        "answers": answers,
+        "streamed": streamed,
         "retrieved": [one.id, one.name, one.status, one.tags],
         "url": address.url,
     }
@@ -52,13 +57,16 @@ def main() -> None:
     document = {
         "answers": [listed(client, question) for question in wanted["questions"]],
         "stats": client.get_run_stats(project_names=[project]),
-        "failed": client.get_run_stats(project_names=[project], error=True)["run_count"],
+        "counts": [client.get_run_stats(**sum_)["run_count"] for sum_ in wanted["sums"]],
+        "limited": len(list(client.list_runs(project_name=project, limit=3))),
         "family": family(run),
         "url": client.get_run_url(run=run, project_name=project),
         "app_path": run.app_path,
     }
     if hasattr(client, "runs"):
-        document["second generation"] = asyncio.run(second_generation(client, project, root))
+        document["second generation"] = asyncio.run(
+            second_generation(client, wanted["project_id"], root, wanted["second"])
+        )
     json.dump(document, sys.stdout)
     print()
 

@@ -1,0 +1,117 @@
+"""Queries that are written as SQLAlchemy's, built once, and run by the driver itself.
+
+Building a statement for each request, and taking its rows through SQLAlchemy's results, costs five to ten times what
+a driver takes to find a few rows (docs/performance.md).
+"""
+
+import itertools
+import logging
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+from sqlalchemy import BindParameter, Dialect, TextClause, bindparam
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.expression import SelectBase
+
+from events.sqlite_connection import ReadConnection
+
+Row = Sequence[Any]
+
+_log = logging.getLogger("sqlalchemy.engine.Engine")
+
+_ERRORS: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_MANY: Final = re.compile(r"(NOT )?IN \(?__\[POSTCOMPILE_(\w+)\]\)?")
+
+
+def given(name: str) -> BindParameter[Any]:
+    """A value of a query, which is given when it is run."""
+    return bindparam(name)
+
+
+def one_of(name: str) -> BindParameter[Any]:
+    """Values of a query, for `column.in_(…)`, which are given as a sequence when it is run. There may be none."""
+    return bindparam(name, expanding=True)
+
+
+class Prepared:
+    """A query whose values are `given` or `one_of` when it is run."""
+
+    def __init__(self, query: SelectBase | TextClause) -> None:
+        self._query = query
+        self._written: dict[str, _Written] = {}
+
+    async def rows(self, connection: AsyncConnection, **values: Any) -> list[Row]:
+        """The rows as the driver gives them, all of them, in the connection's transaction.
+
+        On SQLite one is begun when there is none; on PostgreSQL, where each statement sees its own moment anyway, the
+        first ones of a connection need none. Raises SQLAlchemy's DBAPIError when the database does not answer.
+        """
+        dialect = connection.dialect
+        written = self._written.get(dialect.name)
+        if written is None:
+            written = self._written[dialect.name] = _write(self._query, dialect)
+        text, arguments = written.filled(values)
+        _announce(connection, text, arguments)
+        driver = connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]
+        try:
+            if isinstance(driver, ReadConnection):
+                return await driver.rows(text, arguments)
+            found: list[Row] = await driver.fetch(text, *arguments)  # type: ignore[union-attr]
+            return found
+        except _ERRORS as error:
+            raise DBAPIError(text, None, error) from error
+
+
+def _announce(connection: AsyncConnection, text: str, arguments: tuple[Any, ...]) -> None:
+    """Tell whoever listens to SQLAlchemy's statements, and its log when that is asked for, of this one, too."""
+    sync = connection.sync_connection
+    assert sync is not None
+    for hear in sync.dispatch.before_cursor_execute:
+        hear(sync, None, text, arguments, None, False)
+    if sync.engine.echo:
+        _log.info("%s %r", text, arguments)
+
+
+class _Written(NamedTuple):
+    """A query in the words of one database, the names of its values in their order, and the values of its own."""
+
+    text: str
+    names: Sequence[str]
+    own: Mapping[str, Any]
+    spread: frozenset[str]
+    """Those names that stand for several values, each with a place of its own."""
+
+    def filled(self, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+        """The text, and the values in the order of their places."""
+        every = {**self.own, **values}
+        if not self.spread:
+            return self.text, tuple(every[name] for name in self.names)
+        padded = {name: _padded(every[name]) for name in self.spread}
+        text = _MANY.sub(lambda found: f"{found[1] or ''}IN ({','.join('?' * len(padded[found[2]]))})", self.text)
+        spread = (padded[name] if name in padded else (every[name],) for name in self.names)
+        return text, tuple(itertools.chain.from_iterable(spread))
+
+
+def _padded(values: Sequence[Any]) -> list[Any]:
+    """The values, the last one repeated: of few lengths, so that SQLite keeps the statement of each."""
+    size = 1 << max(len(values) - 1, 0).bit_length()
+    return [*values, *[values[-1]] * (size - len(values))] if values else []
+
+
+def _write(query: SelectBase | TextClause, dialect: Dialect) -> _Written:
+    compiled: Any = query.compile(dialect=dialect)
+    text, names = compiled.string, list(compiled.positiontup or ())
+    own = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
+    many = [name for name in dict.fromkeys(names) if compiled.binds[name].expanding]
+    if dialect.name == "sqlite":
+        return _Written(text, names, own, frozenset(many))
+    # One array for several values, whatever their number.
+    names = [*(name for name in names if name not in many), *many]
+    kinds = {name: compiled.binds[name].type.compile(dialect) for name in many}
+    arrays = {name: f"(${names.index(name) + 1}::{kind}[])" for name, kind in kinds.items()}
+    text = _MANY.sub(lambda found: f"{'<> ALL' if found[1] else '= ANY'} {arrays[found[2]]}", text)
+    return _Written(text, names, own, frozenset())

@@ -1,0 +1,146 @@
+"""SQLite's connections for reads, as SQLAlchemy uses them: a statement is one errand of the connection's thread.
+
+aiosqlite sends its thread on four: to make a cursor, to execute, to fetch the rows, to close the cursor. Handing over
+costs more than a usual statement does, so what belongs together goes together: a transaction begins with its first
+statement, and a statement brings as many rows as most answers have.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import aiosqlite
+
+Outcome = TypeVar("Outcome")
+
+# What comes with a statement. Whoever streams a whole table is not to get all of it at once.
+_ROWS_AT_ONCE: Final = 1000
+_STATEMENTS_KEPT: Final = 256
+
+
+async def connect(path: str, pragmas: Sequence[str], **options: Any) -> "ReadConnection":
+    """A connection to the file, prepared by these pragmas. `options` are those of `sqlite3.connect`."""
+
+    def opened() -> sqlite3.Connection:
+        connection: sqlite3.Connection = sqlite3.connect(
+            path, isolation_level=None, cached_statements=_STATEMENTS_KEPT, **options
+        )
+        try:
+            for pragma in pragmas:
+                connection.execute(pragma)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    connection = ReadConnection(opened, _ROWS_AT_ONCE)
+    connection._thread.daemon = True  # A process that ends does not wait for it.
+    await connection
+    return connection
+
+
+class ReadConnection(aiosqlite.Connection):
+    """A connection of aiosqlite's whose cursors are `ReadCursor`s, and which begins transactions late."""
+
+    _begin: str | None = None
+
+    def begin(self) -> None:
+        """Begin a transaction together with the next statement: until then it would hold nothing anyway."""
+        if not self._conn.in_transaction:
+            self._begin = "BEGIN"
+
+    async def rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """All rows of a statement, in the transaction that was begun, or that begins with it."""
+        self.begin()
+        return await self.errand(lambda connection: connection.execute(statement, values).fetchall())
+
+    def cursor(self) -> "ReadCursor":  # type: ignore[override]
+        return ReadCursor(self)
+
+    async def commit(self) -> None:
+        await self._end("COMMIT")
+
+    async def rollback(self) -> None:
+        await self._end("ROLLBACK")
+
+    async def _end(self, statement: str) -> None:
+        self._begin = None
+        if self._conn.in_transaction:
+            await self._execute(self._conn.execute, statement)  # type: ignore[no-untyped-call]
+
+    async def errand(self, work: Callable[[sqlite3.Connection], Outcome]) -> Outcome:
+        """What the thread's work comes to, in the transaction that was begun. Work that nobody waits for ends."""
+        begin, self._begin = self._begin, None
+
+        def done() -> Outcome:
+            if begin is not None:
+                self._conn.execute(begin)
+            return work(self._conn)
+
+        try:
+            outcome: Outcome = await self._execute(done)  # type: ignore[no-untyped-call]
+        except asyncio.CancelledError:
+            self._conn.interrupt()
+            raise
+        return outcome
+
+
+class ReadCursor:
+    """What SQLAlchemy uses of a cursor. The first rows come with the statement, more when they are asked for."""
+
+    arraysize = 1
+    rowcount = -1
+    lastrowid: int | None = None
+    description: Any = None
+
+    def __init__(self, connection: ReadConnection) -> None:
+        self._connection = connection
+        self._cursor: sqlite3.Cursor | None = None
+        self._rows: list[Any] = []
+
+    async def __aenter__(self) -> "ReadCursor":
+        return self
+
+    async def execute(self, statement: str, values: Sequence[Any] = ()) -> "ReadCursor":
+        await self._run(lambda connection: connection.execute(statement, values))
+        return self
+
+    async def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> "ReadCursor":
+        await self._run(lambda connection: connection.executemany(statement, rows))
+        return self
+
+    async def _run(self, execute: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> None:
+        def done(connection: sqlite3.Connection) -> tuple[sqlite3.Cursor, list[Any]]:
+            cursor = execute(connection)
+            return cursor, cursor.fetchmany(_ROWS_AT_ONCE)
+
+        cursor, self._rows = await self._connection.errand(done)
+        self.rowcount, self.lastrowid, self.description = cursor.rowcount, cursor.lastrowid, cursor.description
+        self._cursor = cursor if len(self._rows) == _ROWS_AT_ONCE else None  # Else it has given all that it has.
+
+    async def fetchall(self) -> list[Any]:
+        rows, self._rows = self._rows, []
+        if self._cursor is not None:
+            cursor, self._cursor = self._cursor, None
+            rows += await self._connection.errand(lambda _: cursor.fetchall())
+        return rows
+
+    async def fetchmany(self, size: int | None = None) -> list[Any]:
+        wanted = size or self.arraysize
+        if not self._rows and self._cursor is not None:
+            cursor = self._cursor
+            self._rows = await self._connection.errand(lambda _: cursor.fetchmany(max(wanted, _ROWS_AT_ONCE)))
+            if not self._rows:
+                self._cursor = None
+        rows, self._rows = self._rows[:wanted], self._rows[wanted:]
+        return rows
+
+    async def fetchone(self) -> Any:
+        rows = await self.fetchmany(1)
+        return rows[0] if rows else None
+
+    async def close(self) -> None:
+        if self._cursor is not None:
+            cursor, self._cursor = self._cursor, None
+            await self._connection.errand(lambda _: cursor.close())
