@@ -182,9 +182,9 @@ def test_a_trace_that_has_not_ended_for_hours_is_told_from_one_at_work(
     shared_server: Server, open_page: OpenPage
 ) -> None:
     with client_of(shared_server) as client:
-        at_work = send_trace(client, "at work")
-        left = send_trace(client, "left alone", ago=timedelta(hours=2))
-    page = open_page(shared_server.url)
+        at_work = send_trace(client, "at work or left")
+        left = send_trace(client, "at work or left", ago=timedelta(hours=2))
+    page = open_page(f"{shared_server.url}/?search=at+work+or+left")
     expect(page.locator(f"#trace-{at_work}").get_by_label("Running", exact=True)).to_be_visible()
     expect(page.locator(f"#trace-{left}").get_by_label("without an end for more than an hour")).to_be_visible()
 
