@@ -1,6 +1,7 @@
 // Two runs side by side: what is told of them, the steps below them, and how their values differ.
 
 import { get } from "./api.js";
+import { brief, briefList } from "./brief.js";
 import { comparisonHref } from "./choosing.js";
 import { Difference, pretty } from "./diff_view.js";
 import { Problem } from "./frame.js";
@@ -21,7 +22,7 @@ export function ComparePage({ ids }) {
   const read = () => Promise.all(ids.map(side)).then((sides) => setState({ sides, error: null }), (error) => setState({ sides: null, error }));
   useEffect(() => { read(); }, []);
   const { sides, error } = state;
-  useTitle(sides ? `${sides.map(({ run }) => run.name).join(" and ")}` : "Compare");
+  useTitle(sides ? `${sides.map(({ run }) => brief(run.name)).join(" and ")}` : "Compare");
   if (error) return html`<div class="empty"><h1>These cannot be compared</h1><${Problem} error=${error} retry=${read} /></div>`;
   if (!sides) return html`<p class="loading" role="status">Reading both runs…</p>`;
   const [from, to] = sides;
@@ -46,11 +47,11 @@ const FACTS = [
   ["Latency", ({ run }) => since(run, run.end_time), duration],
   ["First token", ({ run }) => since(run, run.first_token_time), duration],
   ["Runs", ({ tree }) => tree.totalRuns, count],
-  ["Model", ({ run }) => run.model && [run.provider, run.model].filter(Boolean).join(" / ")],
+  ["Model", ({ run }) => run.model && brief([run.provider, run.model].filter(Boolean).join(" / "))],
   ["Tokens", ({ tree }) => tree.root.tokens, count],
   ["Cost", ({ tree }) => tree.root.cost, dollars],
   ["Project", ({ run }) => run.project_name],
-  ["Tags", ({ run }) => run.tags.join(", ")],
+  ["Tags", ({ run }) => briefList(run.tags)],
 ];
 
 function since(run, moment) {
@@ -60,7 +61,7 @@ function since(run, moment) {
 function Facts({ from, to }) {
   const told = FACTS.map(([words, value, format]) => [words, value(from), value(to), format]).filter(([, one, other]) => !isEmpty(one) || !isEmpty(other));
   return html`<section class="card" aria-label="Facts"><div class="table-box" tabindex="0" role="group" aria-label="Facts"><table class="compared"><thead><tr><th scope="col"><span class="unseen">Fact</span></th>${[from.run, to.run].map(
-    (run, i) => html`<th scope="col"><a class="with-icon" href=${traceHref(run.trace_id, run.id)}><span class="badge">${SIDES[i]}</span><${TypeIcon} type=${run.run_type} />${run.name || "(no name)"}</a></th>`,
+    (run, i) => html`<th scope="col"><a class="with-icon" href=${traceHref(run.trace_id, run.id)}><span class="badge">${SIDES[i]}</span><${TypeIcon} type=${run.run_type} />${brief(run.name || "(no name)")}</a></th>`,
   )}<th scope="col">Change</th></tr></thead><tbody>${told.map(
     ([words, one, other, format]) => html`<tr key=${words} class=${classes(String(one) !== String(other) && "is-different")}><th scope="row">${words}</th><td>${written(one, format)}</td><td>${written(other, format)}</td><td>${format ? html`<${Change} from=${one} to=${other} format=${format} />` : null}</td></tr>`,
   )}</tbody></table></div></section>`;

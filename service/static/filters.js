@@ -44,7 +44,7 @@ function SearchField({ value, isEverywhere }) {
   const search = () => place.set({ search_in: isEverywhere ? null : "all" }, { replace: true });
   return html`<span class="search"><${Icon} name="search" size=${14} /><label class="unseen" for="search">${words}</label>
     <input id="search" ref=${field} type="search" placeholder=${words} defaultValue=${value} onInput=${input} onKeyDown=${leave} autocomplete="off" spellcheck=${false} /><kbd>/</kbd>
-    <button type="button" class="quiet" aria-pressed=${isEverywhere} onClick=${search} title="Search inputs, outputs, errors and metadata as well as names">All texts</button></span>`;
+    <button type="button" class="quiet" aria-pressed=${isEverywhere} onClick=${search} title="Search the errors, inputs and outputs of all runs as well as names">All texts</button></span>`;
 }
 
 function ProjectField({ value }) {

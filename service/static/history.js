@@ -1,6 +1,7 @@
 // The history of a run: who sent what and when, what it changed, and the run and its tree as of any version.
 
 import { get } from "./api.js";
+import { brief, briefList } from "./brief.js";
 import { Problem } from "./frame.js";
 import { Difference } from "./diff_view.js";
 import { Icon } from "./icons.js";
@@ -10,6 +11,7 @@ import { ago, duration, exactTime, time } from "./times.js";
 import { classes, html, useEffect, useState } from "./view.js";
 
 const PAGE = 200;
+const LEFT_MAX = 40;
 const KINDS = { RunPosted: "Posted", RunPatched: "Patched", AttachmentStored: "Attachment", RunReverted: "Reverted" };
 const CAUSES = {
   null: "null says nothing",
@@ -100,10 +102,10 @@ function Mutation({ mutation, before, isShown, isAhead, look }) {
     <header><button type="button" class="quiet version" aria-pressed=${isShown} onClick=${() => look(mutation.version)} title="Show the run and its tree as of this version">${mutation.version}</button>
       <b>${KINDS[mutation.kind] ?? mutation.kind}</b><time title=${exactTime(recorded)}>${since}</time><span class="position" title="Its place in the log">#${count(mutation.position)}</span></header>
     <${Origin} origin=${mutation.origin} />
-    ${mutation.revert ? html`<p>Went back to version ${mutation.revert.to_version}: ${mutation.revert.reason}</p>` : null}
+    ${mutation.revert ? html`<p>Went back to version ${mutation.revert.to_version}: ${brief(mutation.revert.reason)}</p>` : null}
     ${mutation.content === "recorded" ? null : html`<p class="nothing">${mutation.content === "erased" ? "What it said was erased." : "A newer version of the program wrote this."}</p>`}
     ${said.length ? html`<details open=${mutation.version > 1 || said.length < 4}><summary>${changes(said)}</summary><ul class="changes">${said.map((field) => html`<${FieldChange} key=${field.field} field=${field} />`)}</ul></details>` : null}
-    ${left.length ? html`<p class="left" title=${left.map((field) => `${field.field}: ${CAUSES[field.cause] ?? ""}`).join("\n")}>${counted(left.length, "field")} said and left as ${left.length === 1 ? "it was" : "they were"}: ${left.map((field) => field.field).slice(0, 8).join(", ")}${left.length > 8 ? ", …" : ""}</p>` : null}
+    ${left.length ? html`<p class="left" title=${left.slice(0, LEFT_MAX).map((field) => `${brief(field.field)}: ${CAUSES[field.cause] ?? ""}`).join("\n")}>${counted(left.length, "field")} said and left as ${left.length === 1 ? "it was" : "they were"}: ${briefList(left.map((field) => field.field))}</p>` : null}
     ${mutation.duplicates.count ? html`<p class="left">Came again ${counted(mutation.duplicates.count, "time")}, which changed nothing.</p>` : null}
   </li>`;
 }
@@ -121,7 +123,7 @@ function Origin({ origin }) {
 }
 
 export function FieldChange({ field }) {
-  return html`<li class=${`change is-${field.effect}`}><div class="change-head"><code>${field.field}</code><span class="effect">${field.effect}</span></div>
+  return html`<li class=${`change is-${field.effect}`}><div class="change-head"><code>${brief(field.field)}</code><span class="effect">${field.effect}</span></div>
     <${Difference} before=${field.before} after=${field.after} /></li>`;
 }
 

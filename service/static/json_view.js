@@ -1,6 +1,7 @@
 // Raw JSON: folded, searched, copied. However large the value, the document holds what was unfolded of it.
 
 import { ExactNumber } from "./api.js";
+import { brief } from "./brief.js";
 import { CopyButton } from "./copying.js";
 import { Icon } from "./icons.js";
 import { PlainText } from "./long_text.js";
@@ -59,7 +60,7 @@ export function JsonView({ value, label }) {
 function JsonNode({ name, value, path, state }) {
   const key = path.join(SEPARATOR);
   const isCurrent = path.length > 0 && key === state.current;
-  const label = name === null ? null : html`<span class="json-key">${marked(String(name), state.words)}</span>`;
+  const label = name === null ? null : html`<span class="json-key">${marked(brief(name), state.words)}</span>`;
   if (!isBranch(value)) {
     return html`<div class=${classes("json-line", isCurrent && "is-current")}>${label}<${Leaf} value=${value} words=${state.words} /></div>`;
   }
@@ -74,7 +75,7 @@ function JsonNode({ name, value, path, state }) {
     <div class=${classes("json-line", isCurrent && "is-current")}>
       <button type="button" class="json-fold" aria-expanded=${isOpen} disabled=${!size} onClick=${() => state.toggle(path, isOpen)}>
         <${Icon} name="chevron" size=${11} />${label}<span class="json-size">${size ? `${kind[0]} ${count(size)} ${noun}${size === 1 ? "" : "s"} ${kind[1]}` : kind}</span></button>
-      ${size ? html`<${CopyButton} text=${() => JSON.stringify(value, null, 2)} label=${`Copy ${name ?? "all"}`} />` : null}
+      ${size ? html`<${CopyButton} text=${() => JSON.stringify(value, null, 2)} label=${`Copy ${brief(name ?? "all")}`} />` : null}
     </div>
     ${isOpen ? html`<div class="json-children">
       ${names.map((child) => html`<${JsonNode} key=${child} name=${child} value=${value[child]} path=${[...path, child]} state=${state} />`)}

@@ -1,6 +1,7 @@
 // The run that is looked at: what went in and came out, and everything else that is known of it.
 
 import { local } from "./api.js";
+import { brief, briefList } from "./brief.js";
 import { choice, CompareButton } from "./choosing.js";
 import { CopyButton } from "./copying.js";
 import { Problem } from "./frame.js";
@@ -16,6 +17,7 @@ import { ago, duration, exactTime, time } from "./times.js";
 import { isEmpty, Picture, Value, ValueSection } from "./values.js";
 import { html, useEffect, useState } from "./view.js";
 
+const TAGS_MAX = 100;
 const TABS = { run: "Run", history: "History", raw: "Raw" };
 // What was shared is the trace as it is, not who wrote it.
 const SHARED_TABS = { run: "Run", raw: "Raw" };
@@ -26,7 +28,7 @@ export function RunPanel({ runId, step, news, store }) {
   const tab = tabs[place.parameters.get("tab")] ? place.parameters.get("tab") : "run";
   const version = isShared ? null : Number(place.parameters.get("version")) || null;
   const [run, error, retry] = useRun(store, step?.isMissing ? null : runId, version, news);
-  const name = run?.name || step?.name || "";
+  const name = brief(run?.name || step?.name || "");
   useKeys([{ keys: ["c"], words: "compare with another run", run: () => run && !isShared && choice.take(run) }]);
   return html`<div class="run">
     <header class="run-head">
@@ -104,14 +106,14 @@ function Facts({ run }) {
     ["Status", html`<span class=${`with-icon words-${run.status}`}><${StatusIcon} status=${run.status} isQuiet=${true} since=${start} />${STATUS_WORDS[run.status] ?? run.status}</span>`],
     ["Latency", end === null ? null : duration(end - start)],
     ["First token", first === null ? null : `after ${duration(first - start)}`],
-    ["Model", run.model && [run.provider, run.model].filter(Boolean).join(" / ")],
+    ["Model", run.model && brief([run.provider, run.model].filter(Boolean).join(" / "))],
     ["Tokens", tokens],
     ["Cost", run.total_cost === null ? null : html`<span title=${`$${run.total_cost}`}>${dollars(run.total_cost)}</span>`],
     ["Started", html`<time datetime=${run.start_time} title=${ago(start, Date.now())}>${exactTime(start)}</time>`],
-    ["Thread", run.thread_id],
+    ["Thread", run.thread_id && brief(run.thread_id)],
   ];
   return html`<dl class="facts">${facts.filter(([, value]) => value).map(([words, value]) => html`<div key=${words}><dt>${words}</dt><dd>${value}</dd></div>`)}</dl>
-    ${run.tags.length ? html`<p class="tags" aria-label="Tags">${run.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</p>` : null}`;
+    ${run.tags.length ? html`<p class="tags" aria-label="Tags">${run.tags.slice(0, TAGS_MAX).map((tag) => html`<span class="tag">${brief(tag)}</span>`)}</p>` : null}`;
 }
 
 const TRACEBACK = /\n?\s*Traceback \(most recent call last\):/;
@@ -154,8 +156,8 @@ function Attachments({ run }) {
     <ul class="attachments">${items.map(([key, item]) => {
       const name = key.replace(/^attachment\./, "");
       const address = local(item.presigned_url);
-      return html`<li key=${key}>${/^image\//.test(item.mime_type) ? html`<${Picture} source=${address} words=${`Attachment ${name}`} />` : null}
-        <p><a href=${address} download=${name}>${name}</a> <span>${item.mime_type}, ${bytes(item.size)}</span></p></li>`;
+      return html`<li key=${key}>${/^image\//.test(item.mime_type) ? html`<${Picture} source=${address} words=${`Attachment ${brief(name)}`} />` : null}
+        <p><a href=${address} download=${name}>${brief(name)}</a> <span>${brief(item.mime_type)}, ${bytes(item.size)}</span></p></li>`;
     })}</ul></section>`;
 }
 
@@ -166,11 +168,11 @@ function Feedback({ source, runId, version }) {
   }, [runId, version]);
   if (!items.length) return null;
   return html`<section class="section" aria-label="Feedback"><header class="section-head"><h3>Feedback</h3></header>
-    <ul class="feedback">${items.map((item) => html`<li key=${item.id}><b>${String(item.key)}</b>
-      ${item.score === null || item.score === undefined ? null : html`<span class="score">${String(item.score)}</span>`}
+    <ul class="feedback">${items.map((item) => html`<li key=${item.id}><b>${brief(item.key)}</b>
+      ${item.score === null || item.score === undefined ? null : html`<span class="score">${brief(item.score)}</span>`}
       ${isEmpty(item.value) ? null : html`<${Value} value=${item.value} level=${2} />`}
-      ${item.comment ? html`<p>${String(item.comment)}</p>` : null}
-      <small>${String(item.feedback_source?.type ?? "")} <time title=${item.created_at}>${ago(time(item.created_at), Date.now())}</time></small></li>`)}</ul></section>`;
+      ${item.comment ? html`<${PlainText} text=${String(item.comment)} class="prose" />` : null}
+      <small>${brief(item.feedback_source?.type ?? "")} <time title=${item.created_at}>${ago(time(item.created_at), Date.now())}</time></small></li>`)}</ul></section>`;
 }
 
 /** The run's own events: tokens counted together, others one by one, each by the time since the start. */
@@ -182,7 +184,7 @@ function OwnEvents({ run }) {
   return html`<section class="section" aria-label="Events"><header class="section-head"><h3>Events</h3></header>
     <ol class="own-events">
       ${tokens.length ? html`<li><b>new_token</b> ${counted(tokens.length, "token")}, the first after ${after(tokens[0])}, the last after ${after(tokens.at(-1))}</li>` : null}
-      ${others.slice(0, 100).map((event, i) => html`<li key=${i}><b>${String(event?.name ?? "event")}</b> ${time(event?.time) === null ? null : html`after ${after(event)}`}
+      ${others.slice(0, 100).map((event, i) => html`<li key=${i}><b>${brief(event?.name ?? "event")}</b> ${time(event?.time) === null ? null : html`after ${after(event)}`}
         ${isEmpty(event?.kwargs) ? null : html`<details><summary>details</summary><${JsonView} value=${event.kwargs} label="the event" /></details>`}</li>`)}
     </ol></section>`;
 }
@@ -196,8 +198,8 @@ function Metadata({ run }) {
   if (isEmpty(metadata) && isEmpty(others) && isEmpty(run.serialized)) return null;
   const all = { ...others, ...(isEmpty(run.serialized) ? {} : { serialized: run.serialized }) };
   return html`<section class="section" aria-label="Metadata"><header class="section-head"><h3>Metadata</h3></header>
-    ${isEmpty(metadata) ? null : html`<dl class="pairs">${Object.entries(metadata).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${isFlat(value) ? String(value) : html`<${JsonView} value=${value} label=${name} />`}</dd></div>`)}</dl>`}
-    ${isEmpty(all) ? null : html`<details><summary>${Object.keys(all).join(", ")}</summary><${JsonView} value=${all} label="the rest" /></details>`}
+    ${isEmpty(metadata) ? null : html`<dl class="pairs">${Object.entries(metadata).map(([name, value]) => html`<div key=${name}><dt>${brief(name)}</dt><dd>${isFlat(value) ? html`<${PlainText} text=${String(value)} class="prose" />` : html`<${JsonView} value=${value} label=${brief(name)} />`}</dd></div>`)}</dl>`}
+    ${isEmpty(all) ? null : html`<details><summary>${briefList(Object.keys(all))}</summary><${JsonView} value=${all} label="the rest" /></details>`}
   </section>`;
 }
 

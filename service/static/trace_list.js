@@ -41,9 +41,12 @@ export function filtersOf(parameters) {
 
 export class TraceList extends Store {
   rows = [];
+  /** How many there are in all; null while that is not known, which in a search through all texts is always so. */
   total = null;
   error = null;
   isLoading = true;
+  /** Whether an answer has come. */
+  isRead = false;
   fresh = new Set();
   #filters;
   #next = null;
@@ -62,6 +65,11 @@ export class TraceList extends Store {
     return this.#next !== null;
   }
 
+  /** Whether there is nothing to show, now that all is known. */
+  get isEmpty() {
+    return this.isRead && !this.rows.length && !this.hasMore;
+  }
+
   /** Says where the viewer looks: a function that gives {first, last}, places of rows. */
   lookAt(visible) {
     this.#visible = visible;
@@ -73,6 +81,7 @@ export class TraceList extends Store {
       const page = await this.#page({ limit: PAGE });
       this.rows = page.runs.map(withTimes);
       this.#next = page.next;
+      this.isRead = true;
     });
   }
 
@@ -114,6 +123,7 @@ export class TraceList extends Store {
   /** Takes over the newest word on a stretch of the list, from a row (or the top) down to the last one fetched. */
   #merge(page, from) {
     const fetched = page.runs.map(withTimes);
+    if (!fetched.length && page.next !== null) return;
     const known = new Set(this.rows.map((row) => row.id));
     const came = new Set(fetched.map((row) => row.id));
     const last = fetched.at(-1);

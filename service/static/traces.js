@@ -7,7 +7,7 @@ import { LiveSwitch, Problem } from "./frame.js";
 import { Icon, StatusIcon, TypeIcon } from "./icons.js";
 import { useKeys } from "./keyboard.js";
 import { Ago } from "./moments.js";
-import { count, dollars, short } from "./numbers.js";
+import { count, counted, dollars, short } from "./numbers.js";
 import { place, traceHref } from "./place.js";
 import { remembered } from "./remembered.js";
 import { useRowHeight, useRows } from "./rows.js";
@@ -37,12 +37,16 @@ export function TracesPage() {
   return html`<div class="traces">
     <h1 class="unseen">Traces</h1>
     <${FilterBar} filters=${filters}>
-      <span class="total" role="status">${list.total === null ? "" : `${count(list.total)} ${list.total === 1 ? "trace" : "traces"}`}</span>
+      <span class="total" role="status">${list.isRead ? foundWords(list) : ""}</span>
       ${stream ? html`<${LiveSwitch} stream=${stream} />` : null}
     <//>
     ${list.error ? html`<${Problem} error=${list.error} retry=${() => list.load()} />` : null}
-    ${list.total === 0 && isFiltered(filters) ? html`<${NothingFound} filters=${filters} />` : html`<${TraceRows} key=${search} list=${list} search=${search} />`}
+    ${list.isEmpty && isFiltered(filters) ? html`<${NothingFound} filters=${filters} />` : html`<${TraceRows} key=${search} list=${list} search=${search} />`}
   </div>`;
+}
+
+function foundWords({ total, rows, hasMore }) {
+  return total === null ? `${count(rows.length)}${hasMore ? "+" : ""} found` : counted(total, "trace");
 }
 
 /** The query of the address. An address without one takes up the filters that were last in use. */
@@ -91,7 +95,8 @@ function TraceRows({ list, search }) {
   useKept(list, search, box, currentId);
 
   list.lookAt(() => ({ first: Math.floor(top / rowHeight), last }));
-  useEffect(() => { if (last > rows.length - MORE_ROWS) list.more(); }, [last, rows.length]);
+  // A search through all texts may come back without a find and say where it is to go on.
+  useEffect(() => { if (last > rows.length - MORE_ROWS) list.more(); }, [last, rows.length, list.isLoading]);
 
   const current = rows.findIndex((row) => row.id === currentId);
   const move = (step) => {

@@ -1,6 +1,7 @@
 // Inputs and outputs as people read them; anything else as JSON.
 
 import { exactJson, ExactNumber, local, request } from "./api.js";
+import { brief, briefList } from "./brief.js";
 import { Icon } from "./icons.js";
 import { JsonView } from "./json_view.js";
 import { PlainText } from "./long_text.js";
@@ -67,14 +68,14 @@ export function Value({ value, level = 0 }) {
 
 function Fields({ value, level }) {
   return html`<dl class="fields">${Object.entries(value).map(
-    ([name, inner]) => html`<div key=${name}><dt>${name}</dt><dd><${Value} value=${inner} level=${level + 1} /></dd></div>`,
+    ([name, inner]) => html`<div key=${name}><dt>${brief(name)}</dt><dd><${Value} value=${inner} level=${level + 1} /></dd></div>`,
   )}</dl>`;
 }
 
 function Rest({ rest, level }) {
   const names = Object.keys(rest);
   if (!names.length) return null;
-  return html`<details class="rest"><summary>${names.join(", ")}</summary>${names.length > FIELDS_MAX || level ? html`<${JsonView} value=${rest} label="the rest" />` : html`<${Fields} value=${rest} level=${1} />`}</details>`;
+  return html`<details class="rest"><summary>${briefList(names)}</summary>${names.length > FIELDS_MAX || level ? html`<${JsonView} value=${rest} label="the rest" />` : html`<${Fields} value=${rest} level=${1} />`}</details>`;
 }
 
 export function TextValue({ text }) {
@@ -107,8 +108,8 @@ const ROLE_WORDS = { user: "User", assistant: "Assistant", system: "System", too
 function Messages({ messages }) {
   return html`<ol class="messages">${messages.map(
     (message, i) => html`<li key=${i} class=${`message role-${ROLE_WORDS[message.role] ? message.role : "other"}`}>
-      <header><span class="role">${ROLE_WORDS[message.role] ?? message.role}</span>${message.name ? html`<code>${message.name}</code>` : null}
-        ${message.callId ? html`<span class="call-id" title="The call that this answers">${message.callId}</span>` : null}</header>
+      <header><span class="role">${ROLE_WORDS[message.role] ?? brief(message.role)}</span>${message.name ? html`<code>${brief(message.name)}</code>` : null}
+        ${message.callId ? html`<span class="call-id" title="The call that this answers">${brief(message.callId)}</span>` : null}</header>
       ${message.parts.map((part, n) => html`<${Part} key=${n} part=${part} />`)}
       ${message.calls.map((call, n) => html`<${Call} key=${n} call=${call} />`)}
       ${message.parts.length || message.calls.length ? null : html`<p class="nothing">Empty</p>`}
@@ -127,7 +128,7 @@ function Part({ part }) {
 }
 
 function Call({ call }) {
-  return html`<div class="call"><header><${Icon} name="tool" size=${13} /><code>${call.name}</code>${call.id ? html`<span class="call-id">${call.id}</span>` : null}</header>
+  return html`<div class="call"><header><${Icon} name="tool" size=${13} /><code>${brief(call.name)}</code>${call.id ? html`<span class="call-id">${brief(call.id)}</span>` : null}</header>
     ${isEmpty(call.args) ? html`<p class="nothing">No arguments</p>` : typeof call.args === "string" ? html`<${PlainText} text=${call.args} />` : html`<${Arguments} args=${call.args} />`}</div>`;
 }
 
@@ -135,13 +136,13 @@ function Call({ call }) {
 function Arguments({ args }) {
   const isFlat = !Array.isArray(args) && Object.keys(args).length <= FIELDS_MAX && Object.values(args).every((value) => value === null || typeof value !== "object" || value instanceof ExactNumber);
   if (!isFlat) return html`<${JsonView} value=${args} label="arguments" />`;
-  return html`<dl class="arguments">${Object.entries(args).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd><${PlainText} text=${typeof value === "string" ? value : String(value)} /></dd></div>`)}</dl>`;
+  return html`<dl class="arguments">${Object.entries(args).map(([name, value]) => html`<div key=${name}><dt>${brief(name)}</dt><dd><${PlainText} text=${typeof value === "string" ? value : String(value)} /></dd></div>`)}</dl>`;
 }
 
 function Documents({ documents }) {
   return html`<div class="documents"><p class="documents-count">${counted(documents.length, "document")}</p><ol>${documents.map(
     (document, i) => html`<li key=${i}><header><span class="place">${i + 1}</span>${document.score === null ? null : html`<span class="score">${Number(document.score).toFixed(3)}</span>`}
-      ${Object.entries(document.metadata).filter(([name, value]) => typeof value !== "object" && name !== "score").slice(0, 6).map(([name, value]) => html`<span class="pair"><b>${name}</b>${String(value).slice(0, 120)}</span>`)}</header>
+      ${Object.entries(document.metadata).filter(([name, value]) => typeof value !== "object" && name !== "score").slice(0, 6).map(([name, value]) => html`<span class="pair"><b>${brief(name)}</b>${brief(value)}</span>`)}</header>
       <${TextValue} text=${document.text} /></li>`,
   )}</ol></div>`;
 }

@@ -19,6 +19,7 @@ PAGES: Final = {
     "traces": "/",
     "trace": "/ui/traces/{failing}?run={failing}",
     "history": "/ui/traces/{answered}?run={answered}&tab=history",
+    "compare": "/ui/compare/{failing}/{answered}",
     "overview": "/ui/overview?range=7d",
 }
 

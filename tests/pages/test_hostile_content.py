@@ -157,6 +157,28 @@ def test_a_text_of_five_megabytes_shows_its_beginning_and_more_on_demand(
     expect(page.get_by_role("button", name="5.0 MB").first).to_be_visible()
 
 
+def test_five_megabytes_where_a_word_is_expected_freeze_nothing(shared_server: Server, open_page: OpenPage) -> None:
+    word = "w" * 5_000_000
+    message = {"role": "assistant", "name": word, "content": "hello", "tool_calls": [{"name": word, "args": {}}]}
+    run = a_run(
+        name=word,
+        tags=[word],
+        inputs={"messages": [message]},
+        events=[{"name": word}],
+        extra={"metadata": {word: "the name is long"}},
+    )
+    with httpx.Client(base_url=shared_server.url, timeout=60, trust_env=False) as client:
+        demo.batch(client, post=[run])
+    page = open_page(shared_server.url)
+    trace = f"/ui/traces/{run['id']}?tab="
+    shown = {f"{trace}run": "the name is long", f"{trace}raw": "dotted_order", f"{trace}history": "Chain verified"}
+    for path, words in {**shown, f"/ui/compare/{run['id']}/{run['id']}": "the name is long"}.items():
+        page.goto(shared_server.url + path)
+        expect(page.get_by_role("main")).to_contain_text(words)
+        assert page.evaluate("document.documentElement.outerHTML.length") < 100_000
+        assert page.evaluate("document.scrollingElement.scrollWidth") == 1280
+
+
 def test_numbers_that_javascript_would_round_keep_their_digits(shared_server: Server, open_page: OpenPage) -> None:
     run = a_run(outputs={"large": 2**70, "exact": 9007199254740993})
     with httpx.Client(base_url=shared_server.url, trust_env=False) as client:

@@ -130,14 +130,30 @@ def test_filters_are_remembered_and_a_search_without_a_find_can_be_cleared(shown
 
 
 def test_all_texts_are_searched_on_demand(shown: Shown, open_page: OpenPage) -> None:
-    page = open_page(f"{shown.url}/?search=there+is+none")
-    with page.expect_request(re.compile(r"roots\?.*search=there\+is\+none&search_in=all")):
-        page.get_by_role("button", name="Search all texts, not names alone").click()
-    expect(page).to_have_url(re.compile("search_in=all"))
-    expect(page.get_by_label("Search all texts")).to_have_value("there is none")
-    with page.expect_request(lambda request: "/roots?" in request.url and "search_in" not in request.url):
-        page.get_by_role("button", name="All texts", exact=True).click()
+    page = open_page(f"{shown.url}/?search=cites+sso.md")
+    page.get_by_role("button", name="Search all texts, not names alone").click()
+    expect(page).to_have_url(re.compile(r"search=cites\+sso.md&search_in=all"))
+    expect(page.get_by_role("link", name="nightly-eval").first).to_be_visible()
+    expect(page.get_by_role("link", name="support-agent")).to_have_count(0)
+    expect(page.locator(".total")).to_have_text(re.compile(r"^\d+ found$"))
+    page.get_by_label("Search all texts").fill("not said anywhere")
+    expect(page.get_by_role("heading", name="No trace matches these filters")).to_be_visible()
+    page.get_by_role("button", name="All texts", exact=True).click()
     expect(page.get_by_label("Search names")).to_be_visible()
+
+
+def test_a_search_that_comes_back_early_goes_on_by_itself(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(f"{shown.url}/ui/operations")
+    found = httpx.get(f"{shown.url}/api/v1/dashboard/runs/roots?limit=1&preview=true", trust_env=False).json()["runs"]
+    nothing_yet: dict[str, object] = {"runs": [], "total": None, "limit": 60, "offset": 0, "has_more": True, "next": "further"}
+    page.route("**/roots?*", lambda route: route.fulfill(json=nothing_yet))
+    page.route(
+        "**/roots?*after=further*",
+        lambda route: route.fulfill(json={**nothing_yet, "runs": found, "has_more": False, "next": None}),
+    )
+    page.goto(f"{shown.url}/?search=rare&search_in=all")
+    expect(page.get_by_role("link", name=found[0]["name"])).to_be_visible()
+    expect(page.locator(".total")).to_have_text("1 found")
 
 
 @pytest.mark.parametrize(
@@ -153,12 +169,12 @@ def test_traces_are_asked_for_before_the_modules_come_and_once(shown: Shown, ope
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.removeprefix(shown.url)))
     page.goto(shown.url + "/" + query)
-    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ (trace|found)"))
     assert len([url for url in asked if "/roots?" in url and "after=" not in url]) == 1, asked
     # The other way in which this query comes: it was the last one in use.
     asked.clear()
     page.goto(shown.url)
-    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ (trace|found)"))
     assert len([url for url in asked if "/roots?" in url and "after=" not in url]) == 1, asked
 
 
@@ -166,9 +182,9 @@ def test_a_trace_that_has_not_ended_for_hours_is_told_from_one_at_work(
     shared_server: Server, open_page: OpenPage
 ) -> None:
     with client_of(shared_server) as client:
-        at_work = send_trace(client, "at work")
-        left = send_trace(client, "left alone", ago=timedelta(hours=2))
-    page = open_page(shared_server.url)
+        at_work = send_trace(client, "at work or left")
+        left = send_trace(client, "at work or left", ago=timedelta(hours=2))
+    page = open_page(f"{shared_server.url}/?search=at+work+or+left")
     expect(page.locator(f"#trace-{at_work}").get_by_label("Running", exact=True)).to_be_visible()
     expect(page.locator(f"#trace-{left}").get_by_label("without an end for more than an hour")).to_be_visible()
 
