@@ -145,7 +145,14 @@ def test_all_texts_are_searched_on_demand(shown: Shown, open_page: OpenPage) -> 
 def test_a_search_that_comes_back_early_goes_on_by_itself(shown: Shown, open_page: OpenPage) -> None:
     page = open_page(f"{shown.url}/ui/operations")
     found = httpx.get(f"{shown.url}/api/v1/dashboard/runs/roots?limit=1&preview=true", trust_env=False).json()["runs"]
-    nothing_yet: dict[str, object] = {"runs": [], "total": None, "limit": 60, "offset": 0, "has_more": True, "next": "further"}
+    nothing_yet: dict[str, object] = {
+        "runs": [],
+        "total": None,
+        "limit": 60,
+        "offset": 0,
+        "has_more": True,
+        "next": "further",
+    }
     page.route("**/roots?*", lambda route: route.fulfill(json=nothing_yet))
     page.route(
         "**/roots?*after=further*",
