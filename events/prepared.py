@@ -91,9 +91,15 @@ class _Written(NamedTuple):
         if not self.spread:
             return self.text, tuple(every[name] for name in self.names)
         padded = {name: _padded(every[name]) for name in self.spread}
-        text = _MANY.sub(lambda found: f"{found[1] or ''}IN ({','.join('?' * len(padded[found[2]]))})", self.text)
+        text = _MANY.sub(lambda found: _spread(bool(found[1]), len(padded[found[2]])), self.text)
         spread = (padded[name] if name in padded else (every[name],) for name in self.names)
         return text, tuple(itertools.chain.from_iterable(spread))
+
+
+def _spread(is_denied: bool, count: int) -> str:
+    marks = ",".join("?" * count)
+    # With nothing at all in the parentheses SQLite reads the whole table to find nothing.
+    return f"NOT IN ({marks})" if is_denied else f"IN ({marks or 'NULL'})"
 
 
 def _padded(values: Sequence[Any]) -> list[Any]:

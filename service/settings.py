@@ -178,7 +178,7 @@ class Settings(BaseSettings):
         256,
         ge=1,
         le=65536,
-        description="MB of requests waiting to be written beyond which the answer is 503.",
+        description="MB of memory for requests until they are written; beyond, the answer is 503.",
     )
     request_timeout: int = Field(30, ge=1, le=3600, description="Seconds beyond which a read is answered 504.")
 
