@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import SelectBase
 
-from events.sqlite_connection import ReadConnection
+from events.dialect.sqlite_connection import ReadConnection
 
 Row = Sequence[Any]
 
