@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events import chain, receipts
@@ -24,7 +24,7 @@ from events.errors import FoldVersionMismatch, SchemaMismatch
 from events.kinds import COMMANDS, UNSAID, Event, RunPatched, RunPosted, Unknown, decode
 from events.prepared import Prepared, given, one_of
 from events.receipts import Counts, Origin
-from events.schema import SHARD, column_text, content_holders, contents, duplicates, heads, quarantine
+from events.schema import SHARD, column_text, content_holders, contents, duplicates, quarantine
 from events.schema import events as events_table
 from events.schema import receipts as receipts_table
 from events.turns import portions
@@ -645,49 +645,6 @@ async def cut_by_stream(
         # A stream longer than a part stays whole: the next part begins after it.
         at = bytes(rows[0][0]) if bytes(rows[0][0]) > at else bytes(rows[0][0]) + b"\0"
         cuts.append(at)
-
-
-async def last_position(connection: AsyncConnection, *, recorded_by: int | None = None, shard: int = SHARD) -> int:
-    """The position of the last event, or of the last that was recorded at a time (µs) or before; 0 when there is none.
-
-    Positions have no gaps and times never go back, so a time is found by halving.
-    """
-    query = select(heads.c.position).where(heads.c.shard == shard)
-    low = 0
-    high: int = (await connection.execute(query)).scalar_one()
-    while recorded_by is not None and low < high:
-        middle = (low + high + 1) // 2
-        at = select(events_table.c.recorded_at).where(events_table.c.shard == shard, events_table.c.position == middle)
-        if (await connection.execute(at)).scalar_one() <= recorded_by:
-            low = middle
-        else:
-            high = middle - 1
-    return high
-
-
-async def recorded_at(connection: AsyncConnection, position: int, *, shard: int = SHARD) -> int:
-    """When the event at a position was recorded (µs); 0 when there is none there."""
-    query = select(events_table.c.recorded_at).where(events_table.c.shard == shard, events_table.c.position == position)
-    found: int | None = (await connection.execute(query)).scalar_one_or_none()
-    return found or 0
-
-
-async def last_version(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> int:
-    """The version of the last event of a stream; 0 when there is none."""
-    query = select(func.max(events_table.c.version)).where(
-        events_table.c.shard == shard, events_table.c.stream == stream
-    )
-    found: int | None = (await connection.execute(query)).scalar_one()
-    return found or 0
-
-
-async def position_of(connection: AsyncConnection, stream: bytes, version: int, *, shard: int = SHARD) -> int | None:
-    """The position of an event of a stream; None when it has no such version."""
-    query = select(events_table.c.position).where(
-        events_table.c.shard == shard, events_table.c.stream == stream, events_table.c.version == version
-    )
-    found: int | None = (await connection.execute(query)).scalar_one_or_none()
-    return found
 
 
 def _as_sealed(body: Event, codec: int) -> Event:

@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.ids import format_id
 from events.kinds import project_stream, run_stream
-from events.log import RecordedEvent, read_stream, read_streams, recorded_at
+from events.log import RecordedEvent, read_stream, read_streams
+from events.positions import recorded_at
 from events.schema import SHARD
 from projections import attachments, hierarchy, naming, places, profiles, record, runs
 from projections.attachments import Attachment

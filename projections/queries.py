@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnClause
 
-from events import log
+from events import positions
 from events.schema import SHARD
 from projections import subjects
 from projections.filters.compiling import Bounds, NoTextIndex, TextIndex, compiled
@@ -316,8 +316,8 @@ async def _windows(
         upto = await _nth_place(connection, looking, after, rows)
         times = await _recorded(connection, query, after, upto, shard)
         if times is not None:
-            first = await log.last_position(connection, recorded_by=times[0] - 1, shard=shard) + 1
-            last = await log.last_position(connection, recorded_by=times[1], shard=shard)
+            first = await positions.last_position(connection, recorded_by=times[0] - 1, shard=shard) + 1
+            last = await positions.last_position(connection, recorded_by=times[1], shard=shard)
             yield _Window(after, upto, index.within((first, last)))
         if upto is None:
             return

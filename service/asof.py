@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.kinds import run_stream
-from events.log import last_position, position_of
+from events.positions import last_position, position_of
 from events.times import parse_time
 
 NUMBER_MAX: Final = 2**62

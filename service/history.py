@@ -17,7 +17,8 @@ from events.errors import PayloadErased
 from events.ids import format_id
 from events.jsontext import clean
 from events.kinds import RunReverted, run_stream
-from events.log import RecordedEvent, last_version, read_stream
+from events.log import RecordedEvent, read_stream
+from events.positions import last_version
 from events.receipts import Repeated, StoredReceipt, read_receipts, read_repeated
 from events.soundness import check_stream
 from events.times import format_time

@@ -16,7 +16,8 @@ from events import log
 from events.dialect import Writer, open_engine, open_writer
 from events.ids import format_id, parse_id
 from events.kinds import RunReverted, revert_payload, run_stream
-from events.log import NewEvent, Submission, last_position, read_stream, seal
+from events.log import NewEvent, Submission, read_stream, seal
+from events.positions import last_position
 from events.receipts import Origin
 from projections import asof, attachments, projector, record, traces, trees
 from projections.asof import WholeRun, WholeTrace
