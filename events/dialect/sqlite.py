@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar
 
 from sqlalchemy import Table
 from sqlalchemy.engine import URL
@@ -13,6 +13,8 @@ from sqlalchemy.engine import URL
 from events.dialect.contract import ITSELF, LOCK_PATIENCE_S, Row, Writer
 from events.errors import DataRefused, LogError, Unavailable
 from events.turns import Turn, portions
+
+Outcome = TypeVar("Outcome")
 
 # What is asked for at once: few sizes, so that statements that name each row are prepared once and found again.
 _USUAL_SIZES: Final = (256, 64, 16, 4, 1)
@@ -91,7 +93,8 @@ class SqliteWriter(Writer):
             self.kept.clear()
 
     async def _commit(self) -> None:
-        await asyncio.to_thread(self._open.execute, "COMMIT")
+        connection = self._open
+        await _in_thread(lambda: connection.execute("COMMIT"))
 
     async def _rollback(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
@@ -143,8 +146,9 @@ class SqliteWriter(Writer):
     async def purge(self) -> bool:
         # The main file gets the zeroed pages when the write-ahead log is copied back to it, and older copies of them
         # stay in that log until it is cut. Both have to wait for whoever reads at that moment.
-        row = await asyncio.to_thread(lambda: self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
-        return not row[0]
+        connection = self._open
+        (is_busy, *_) = await _in_thread(lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+        return not is_busy
 
     async def close(self) -> None:
         self.kept.clear()
@@ -174,6 +178,18 @@ class SqliteWriter(Writer):
         if isinstance(error, (sqlite3.DatabaseError, OverflowError, UnicodeEncodeError)):
             return DataRefused(f"SQLite: {error}")
         return None
+
+
+async def _in_thread(work: Callable[[], Outcome]) -> Outcome:
+    """What some work in a thread comes to. Who is cancelled waits for its end: until then the connection is taken."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        while not working.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({working})
+        raise
 
 
 # SQLite says "full" of what the system calls so. Quotas and limits of a file's size it calls errors.

@@ -1,10 +1,11 @@
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import (
@@ -129,6 +130,41 @@ async def test_more_rows_are_looked_up_than_one_statement_of_sqlite_takes(sqlite
         rows = [thing(n, "there") for n in range(12_000)]
         await in_transaction(store, store.writer.insert, TABLE, rows)
         assert len(await looked_up(store, rows)) == len(rows)
+
+
+class SlowToCommit:
+    """SQLite's connection, on a disk that is written when the test says so."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.asked, self.written = threading.Event(), threading.Event()
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            self.asked.set()
+            assert self.written.wait(timeout=30)
+        return self._connection.execute(statement, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+async def test_who_is_cancelled_while_the_disk_is_written_waits_for_it(sqlite_url: str) -> None:
+    async with with_things(sqlite_url) as store:
+        assert isinstance(store.writer, SqliteWriter)
+        disk = SlowToCommit(store.writer._open)
+        store.writer._connection = cast(sqlite3.Connection, disk)
+        committing = asyncio.ensure_future(in_transaction(store, store.writer.insert, TABLE, [thing(1)]))
+        await asyncio.to_thread(disk.asked.wait, 30)
+        for _ in range(2):
+            committing.cancel()
+            await asyncio.wait({committing}, timeout=0.05)
+            assert not committing.done()
+        disk.written.set()
+        with pytest.raises(asyncio.CancelledError):
+            await committing
+        await in_transaction(store, store.writer.insert, TABLE, [thing(2)])
+        assert await things(store) == {thing(1), thing(2)}
 
 
 @pytest.mark.parametrize("number", NUMBERS)
