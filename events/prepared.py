@@ -24,6 +24,7 @@ Row = Sequence[Any]
 _log = logging.getLogger("sqlalchemy.engine.Engine")
 
 _ERRORS: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_PADDED_MAX: Final = 1024
 _MANY: Final = re.compile(r"(NOT )?IN \(?__\[POSTCOMPILE_(\w+)\]\)?")
 
 
@@ -103,9 +104,12 @@ def _spread(is_denied: bool, count: int) -> str:
 
 
 def _padded(values: Sequence[Any]) -> list[Any]:
-    """The values, the last one repeated: of few lengths, so that SQLite keeps the statement of each."""
+    """The values, the last one repeated: of few lengths, so that SQLite keeps the statement of each.
+
+    Many stay as they are, since SQLite takes no more than a number of them that depends on how it was built.
+    """
     size = 1 << max(len(values) - 1, 0).bit_length()
-    return [*values, *[values[-1]] * (size - len(values))] if values else []
+    return [*values, *[values[-1]] * (size - len(values))] if values and size <= _PADDED_MAX else [*values]
 
 
 def _write(query: SelectBase | TextClause, dialect: Dialect) -> _Written:

@@ -291,6 +291,8 @@ def _merged(told: Iterable[tuple[int, Extra]]) -> dict[str, tuple[bytes, int]]:
     merged: dict[str, tuple[bytes, int]] = {}
     for rank, extra in told:
         for key, value in (extra.metadata or _NOTHING).items():
+            if "\0" in key:  # To a column it is the key that has the replacement character there.
+                raise _Unusual
             raw = bytes(value)
             if raw[:1] == _QUOTE:
                 merged[key] = raw, rank

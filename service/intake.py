@@ -26,6 +26,7 @@ T = TypeVar("T")
 _IN_LOOP_BYTES_MAX: Final = 1024 * 1024
 _TURN_S: Final = 0.002
 _ITEMS_AT_ONCE: Final = 64
+_ITEMS_IN_A_TURN: Final = 16
 # What an item takes beside its bytes: objects for itself, for its fields and for the words that were read of them
 # (measured: 800 of a patch that says nothing but the end, 1,400 of a usual run).
 _ITEM_BYTES: Final = 1_500
@@ -91,9 +92,10 @@ class Intake:
             return items
         with self.writer.preparing():
             turn = Turn(_TURN_S)
-            for item in itemise(body):
-                items.append(item)
-                await growth.by((item,))
+            each = iter(itemise(body))
+            while some := list(islice(each, _ITEMS_IN_A_TURN)):
+                items += some
+                await growth.by(some)
                 await turn.give_way()
         return items
 

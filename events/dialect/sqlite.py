@@ -35,8 +35,8 @@ READER_CACHE: Final = "PRAGMA cache_size=-4096"
 
 
 class SqliteWriter(Writer):
-    """Statements run in the event loop (a thread would cost more in lock hand-offs than they take); only the commit,
-    which waits for the disk, runs in a thread."""
+    """Statements run in the event loop (a thread would cost more in lock hand-offs than they take); only what
+    waits for the disk, the commit and the checkpoint after an erasure, runs in a thread."""
 
     def __init__(
         self,

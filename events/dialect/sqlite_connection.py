@@ -6,6 +6,7 @@ statement, and a statement brings as many rows as most answers have.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -17,6 +18,7 @@ Outcome = TypeVar("Outcome")
 # What comes with a statement. Whoever streams a whole table is not to get all of it at once.
 _ROWS_AT_ONCE: Final = 1000
 _STATEMENTS_KEPT: Final = 256
+_URGED_AFTER_S: Final = 0.02
 
 
 async def connect(path: str, pragmas: Sequence[str], **options: Any) -> "ReadConnection":
@@ -71,13 +73,24 @@ class ReadConnection(aiosqlite.Connection):
     async def _end(self, statement: str) -> None:
         self._begin = None
         if self._conn.in_transaction:
-            await self._execute(self._conn.execute, statement)  # type: ignore[no-untyped-call]
+            try:
+                await self._execute(self._conn.execute, statement)  # type: ignore[no-untyped-call]
+            except asyncio.CancelledError:
+                await self._come_to_rest(lambda: None)
+                raise
 
     async def errand(self, work: Callable[[sqlite3.Connection], Outcome]) -> Outcome:
-        """What the thread's work comes to, in the transaction that was begun. Work that nobody waits for ends."""
+        """What the thread's work comes to, in the transaction that was begun.
+
+        Work that nobody waits for any more is not begun, or interrupted. Until it has ended, who was cancelled waits:
+        the connection goes back to its pool, and nobody could tell there whether it is in a transaction.
+        """
         begin, self._begin = self._begin, None
+        is_wanted = True
 
         def done() -> Outcome:
+            if not is_wanted:
+                raise asyncio.CancelledError
             if begin is not None:
                 self._conn.execute(begin)
             return work(self._conn)
@@ -85,9 +98,19 @@ class ReadConnection(aiosqlite.Connection):
         try:
             outcome: Outcome = await self._execute(done)  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
-            self._conn.interrupt()
+            is_wanted = False
+            await self._come_to_rest(self._conn.interrupt)
             raise
         return outcome
+
+    async def _come_to_rest(self, urge: Callable[[], None]) -> None:
+        """Urge the thread, and wait until it has done all that it was sent for, however often one is cancelled."""
+        resting = asyncio.ensure_future(self._execute(lambda: None))  # type: ignore[no-untyped-call]
+        while not resting.done():
+            urge()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({resting}, timeout=_URGED_AFTER_S)
+        resting.exception()  # That of a connection that is closed: it is at rest.
 
 
 class ReadCursor:

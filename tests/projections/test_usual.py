@@ -116,6 +116,7 @@ def test_what_is_unusual_is_left_to_others() -> None:
         {"payload": b'{"extra": {"metadata": {"session_id": ""}}}'},
         {"payload": b'{"extra": {"metadata": {"usage_metadata": {}}}}'},
         {"payload": b'{"end_time": "soon"}'},
+        {"payload": rb'{"extra": {"metadata": {"\u0000": "c"}}}'},
     ):
         assert in_one_go([*usual, event_._replace(**change)]) is None
     elsewhere = told((POST, {"parent_run_id": run_id(2).hex()}), (PATCH, {"parent_run_id": run_id(3).hex()}))
