@@ -35,7 +35,7 @@ from projections.status import StatusRule
 from projections.tally import Tally
 from projections.workers import replay_all
 
-_PART_EVENTS: Final = 50_000
+_PART_EVENTS: Final = 10_000
 # Starting processes takes as long as folding this many events.
 _ALONE_EVENTS_MAX: Final = 30_000
 _PROCESSES_MAX: Final = 2
