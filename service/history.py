@@ -26,7 +26,7 @@ from projections import history
 from projections.extraction import preview
 from projections.history import Change, Fields, Mutation, Value
 from service.addresses import Addresses, AddressesPart
-from service.asof import NUMBER_MAX
+from service.asof import NUMBER_MAX, require_version
 from service.auth import authorise
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
@@ -122,9 +122,8 @@ async def read_field(
     """The whole value of one field as of a version, however large."""
     id_ = path_id("run", run_id)
     async with engine.connect() as connection:
+        require_version(id_, version, newest=await _newest_version(connection, id_))
         events = await _read_whole(connection, id_, version)
-        if len(events) < version:
-            raise HTTPException(404, f"Run {run_id} has no version {version}.")
         said = which == "said"
         fields = history.fields_said(events[-1]) if said else await _fields_at(events, version)
         value = next((value for path, value in fields.items() if _name(path) == name), None)
@@ -145,15 +144,15 @@ async def read_difference(
     ] = 0,
     to_version: Annotated[
         int | None,
-        Query(alias="to", ge=0, le=NUMBER_MAX, description="The version after; the newest when absent or beyond it."),
+        Query(alias="to", ge=0, le=NUMBER_MAX, description="The version after; the newest when absent."),
     ] = None,
 ) -> Response:
     """Which fields of a run differ between two versions, with their values before and after."""
     id_ = path_id("run", run_id)
     async with engine.connect() as connection:
         newest = await _newest_version(connection, id_)
-        before = min(from_version, newest)
-        after = newest if to_version is None else min(to_version, newest)
+        before, after = from_version, newest if to_version is None else to_version
+        require_version(id_, max(before, after), newest=newest)
         events = await _read_whole(connection, id_, max(before, after))
     changes = await _fold(events, lambda: history.difference(events, before, after))
     shown = _Shown(id_, addresses, {})

@@ -198,7 +198,7 @@ async def test_a_difference_tells_the_fields_that_differ(store: Store) -> None:
     assert (whole["from"], whole["to"]) == (0, 3)
     inputs = field(whole, "inputs")["after"]
     assert (await store.client.get(inputs["url"])).json() == {"q": LARGE}
-    assert (await store.get(f"/runs/{run['id']}/diff", **{"from": 3, "to": 99}))["fields"] == []
+    assert (await store.get(f"/runs/{run['id']}/diff", **{"from": 3, "to": 3}))["fields"] == []
 
 
 # --- as of a moment ---------------------------------------------------------------------------------------------------
@@ -241,10 +241,23 @@ async def test_a_moment_to_come_is_now(store: Store, moment: dict[str, Any]) -> 
     assert await everything_about(store, run["id"], **moment) == await everything_about(store, run["id"])
 
 
-async def test_a_version_to_come_is_now(store: Store) -> None:
-    run = an_ended_run()
+@pytest.mark.parametrize(
+    "path", ["?as_of_version=3", "/diff?from=1&to=3", "/diff?from=3&to=1", "/diff?from=3", "/events/3/fields?name=name"]
+)
+async def test_a_version_to_come_is_404_and_says_which_there_are(store: Store, path: str) -> None:
+    run = a_run()
     await store.post(run)
-    assert await store.run(run["id"], as_of_version="2") == await store.run(run["id"])
+    await store.patch({"id": run["id"], "tags": ["a"]})
+    answer = await store.client.get(f"/runs/{run['id']}{path}")
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == f"Run {run['id']} has versions 1 to 2, not 3."
+
+
+async def test_of_a_run_that_is_none_no_version_is_told(store: Store) -> None:
+    unknown = new_id()
+    answer = await store.client.get(f"/runs/{unknown}", params={"as_of_version": 1})
+    assert answer.status_code == 404
+    assert "version" not in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
