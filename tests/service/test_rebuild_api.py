@@ -76,6 +76,14 @@ async def end_of(store: Store, job: str) -> dict[str, Any]:
 # --- over HTTP --------------------------------------------------------------------------------------------------------
 
 
+async def test_a_rebuild_asked_for_without_a_body_is_of_everything(store: Store) -> None:
+    await store.post(a_run())
+    answer = await store.client.post("/projections/rebuild")
+    assert answer.status_code == 202, answer.text
+    job = await end_of(store, answer.headers["Location"])
+    assert (set(job["projections"]), job["dry_run"], job["outcome"]) == (set(PROJECTIONS), False, "replaced")
+
+
 async def test_a_rebuild_is_a_job_that_ends(store: Store) -> None:
     await store.post(a_run(), an_ended_run())
     before = await store.get("/projections")
