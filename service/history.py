@@ -16,13 +16,14 @@ from events.contents import read_content
 from events.errors import PayloadErased
 from events.ids import format_id
 from events.jsontext import clean
-from events.kinds import RunReverted, run_stream
+from events.kinds import RunReverted, TraceErased, run_stream
 from events.log import RecordedEvent, read_stream
 from events.positions import last_version
 from events.receipts import Repeated, StoredReceipt, read_receipts, read_repeated
 from events.soundness import check_stream
 from events.times import format_time
 from projections import history
+from projections.erasure import erasure_of
 from projections.extraction import preview
 from projections.history import Change, Fields, Mutation, Value
 from service.addresses import Addresses, AddressesPart
@@ -65,7 +66,8 @@ async def read_history(
     after: Annotated[int, Query(ge=0, le=NUMBER_MAX, description="Only what came after this version.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many mutations at most.")] = 50,
 ) -> Response:
-    """What happened to a run, in order: every post, patch, attachment and revert, who sent it, and what it changed.
+    """What happened to a run, in order: every post, patch, attachment and revert, who sent it, and what it changed;
+    and of an erased run who erased it, when and why.
 
     A page ends early when it grows beyond 8 MB: go on with `next_after`.
     """
@@ -81,7 +83,9 @@ async def read_history(
             upto_version=after + limit,
             latest_max=DUPLICATES_MAX,
         )
-        receipts = await read_receipts(connection, _receipt_ids(page, repeated.values()))
+        is_erased = any(history.content_of(event) == "erased" for event in events)
+        erasure = await erasure_of(connection, run_stream(id_)) if is_erased else None
+        receipts = await read_receipts(connection, _receipt_ids(page, repeated.values(), erasure))
     shown = _Shown(id_, addresses, receipts)
     told: list[Fragment] = []
     size = 0
@@ -93,7 +97,15 @@ async def read_history(
             break
     last = after + len(told)
     next_after = last if told and last < newest else None
-    return _json({"run_id": format_id(id_), "version": newest, "mutations": told, "next_after": next_after})
+    return _json(
+        {
+            "run_id": format_id(id_),
+            "version": newest,
+            "mutations": told,
+            "erasure": shown.erasure(erasure),
+            "next_after": next_after,
+        }
+    )
 
 
 @router.get(
@@ -205,6 +217,18 @@ class _Shown:
             "duplicates": self._repetitions(repeated),
         }
 
+    def erasure(self, event: RecordedEvent | None) -> dict[str, Any] | None:
+        if event is None or not isinstance(event.body, TraceErased):
+            return None
+        return {
+            "trace_id": format_id(event.body.trace_id),
+            "position": event.position,
+            "kind": event.kind,
+            "recorded_at": format_time(event.recorded_at),
+            "origin": self._origin(event.receipt_id),
+            "reason": event.body.reason,
+        }
+
     def difference(self, change: Change, *, before: int, after: int) -> dict[str, Any]:
         return {
             "field": _name(change.path),
@@ -284,8 +308,10 @@ async def _fold(events: Sequence[RecordedEvent], work: Callable[[], T]) -> T:
     return work() if len(events) <= _IN_LOOP_EVENTS_MAX else await asyncio.to_thread(work)
 
 
-def _receipt_ids(page: Iterable[Mutation], repeated: Iterable[Repeated]) -> list[int]:
+def _receipt_ids(page: Iterable[Mutation], repeated: Iterable[Repeated], erasure: RecordedEvent | None) -> list[int]:
     brought = {mutation.event.receipt_id for mutation in page}
+    if erasure is not None:
+        brought.add(erasure.receipt_id)
     again = {receipt_id for one in repeated for receipt_id, _ in one.latest}
     return sorted(brought | again)
 

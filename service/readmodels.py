@@ -39,7 +39,7 @@ async def jobs(request: Request) -> RebuildJobs:
 
 
 JobsPart = Annotated[RebuildJobs, Depends(jobs)]
-_EVERYTHING: Final = RebuildRequest()
+_EVERYTHING: Final = RebuildRequest.model_validate({})
 JobNumber = Annotated[int, Path(ge=1, le=2**62, description="The number of the job.")]
 
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from events.schema import duplicates, events, receipts
+from projections import erasure
 from service.history import DUPLICATES_MAX, VALUE_BYTES_MAX
 from service.wire.history import RunDiffResponse, RunHistoryResponse
 from tests.service.apps import END, START, Store, a_run, an_ended_run, new_id, open_store
@@ -346,6 +347,30 @@ async def test_of_an_erased_run_the_mutations_remain_and_not_their_content(store
         assert "was erased" in answer.json()["detail"]
     assert (await store.client.get(f"/runs/{run['id']}", params={"as_of_position": position})).status_code == 404
     assert await store.count("former_places") == 0
+
+
+async def test_the_history_of_an_erased_run_tells_who_erased_it_when_and_why(store: Store) -> None:
+    root, other, kept = an_ended_run(), an_ended_run(), an_ended_run()
+    child = a_run(parent_run_id=root["id"], trace_id=root["id"])
+    await store.post(root, child, other, kept)
+    for run, reason in ((other, "another's"), (root, "asked for")):
+        await store.client.delete(f"/traces/{run['id']}", params={"reason": reason})
+    for run in (root, child):
+        told = (await history_of(store, run["id"]))["erasure"]
+        assert (told["kind"], told["trace_id"], told["reason"]) == ("TraceErased", root["id"], "asked for")
+        assert told["origin"]["endpoint"] == f"DELETE /api/v1/traces/{root['id']}"
+        assert told["recorded_at"] >= told["origin"]["received_at"]
+    assert (await history_of(store, kept["id"]))["erasure"] is None
+
+
+async def test_a_run_among_many_erasures_is_told_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "_ERASURES_AT_ONCE", 2)
+    traces = [(an_ended_run(), new_id()) for _ in range(5)]
+    for root, child in traces:
+        await store.post(root, a_run(id=child, parent_run_id=root["id"], trace_id=root["id"]))
+        await store.client.delete(f"/traces/{root['id']}", params={"reason": f"of {child}"})
+    for _, child in traces:
+        assert (await history_of(store, child))["erasure"]["reason"] == f"of {child}"
 
 
 async def test_reading_history_needs_the_right_to_read(database_url: str) -> None:
