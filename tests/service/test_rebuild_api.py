@@ -94,6 +94,7 @@ async def test_a_rebuild_is_a_job_that_ends(store: Store) -> None:
     assert (job["outcome"], job["notes"], job["position"]) == ("replaced", [], before["head"])
     assert (job["events"], job["events_total"]) == (before["head"], before["head"])
     assert job["ended_at"] >= job["started_at"]
+    assert job["step"] == "swapped"
     assert job["projections"] == sorted(PROJECTIONS)
     after = await store.get("/projections")
     assert {one["last_rebuild"]["id"] for one in after["projections"]} == {job["id"]}
