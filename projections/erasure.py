@@ -29,7 +29,7 @@ from events.kinds import (
 )
 from events.log import Head, NewEvent, RecordedEvent, Submission, seal
 from events.receipts import Origin
-from events.schema import SHARD, events
+from events.schema import SHARD, erased, events
 from projections import fulltext, projector, shadow
 from projections.status import StatusRule
 from projections.words import read_id, read_text
@@ -84,11 +84,14 @@ async def erase_trace(
 
 
 async def erasure_of(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> RecordedEvent | None:
-    """The event that erased this stream; None when none did.
+    """The event that erased this stream of a run or trace; None when none did.
 
     A root's trace has its id. Of any other stream nothing tells the trace any more: the erasures are looked through,
     which are few, since people ask for each.
     """
+    is_erased = select(erased.c.stream).where(erased.c.shard == shard, erased.c.stream == stream)
+    if (await connection.execute(is_erased)).first() is None:
+        return None
     after = 0
     erasures = await log.read_stream(connection, trace_stream(stream[1:]), shard=shard)
     while not (found := [event for event in erasures if _erases(event, stream)]):
@@ -108,7 +111,7 @@ async def erasure_of(connection: AsyncConnection, stream: bytes, *, shard: int =
 
 
 def _erases(event: RecordedEvent, stream: bytes) -> bool:
-    return isinstance(event.body, TraceErased) and stream in event.body.streams
+    return isinstance(event.body, TraceErased) and stream in (event.stream, *event.body.streams)
 
 
 def streams_of(event: NewEvent) -> Iterable[bytes]:

@@ -83,8 +83,7 @@ async def read_history(
             upto_version=after + limit,
             latest_max=DUPLICATES_MAX,
         )
-        is_erased = any(history.content_of(event) == "erased" for event in events)
-        erasure = await erasure_of(connection, run_stream(id_)) if is_erased else None
+        erasure = await erasure_of(connection, run_stream(id_))
         receipts = await read_receipts(connection, _receipt_ids(page, repeated.values(), erasure))
     shown = _Shown(id_, addresses, receipts)
     told: list[Fragment] = []

@@ -363,6 +363,18 @@ async def test_the_history_of_an_erased_run_tells_who_erased_it_when_and_why(sto
     assert (await history_of(store, kept["id"]))["erasure"] is None
 
 
+async def test_the_404_of_what_was_erased_tells_when_and_why(store: Store) -> None:
+    root, child = an_ended_run(), new_id()
+    await store.post(root, a_run(id=child, parent_run_id=root["id"], trace_id=root["id"]))
+    await store.client.delete(f"/traces/{root['id']}", params={"reason": "asked for"})
+    at = (await history_of(store, child))["erasure"]["recorded_at"]
+    for id_ in (root["id"], child):
+        for path, what in ((f"/runs/{id_}", "run"), (f"/dashboard/runs/{id_}/hierarchy", "trace")):
+            answer = await store.client.get(path)
+            assert answer.status_code == 404
+            assert answer.json()["detail"] == f"There is no {what} {id_}: it was erased at {at} (asked for)."
+
+
 async def test_a_run_among_many_erasures_is_told_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure, "_ERASURES_AT_ONCE", 2)
     traces = [(an_ended_run(), new_id()) for _ in range(5)]
