@@ -2,7 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events import log
 from events.dialect import Writer
@@ -25,11 +29,13 @@ from events.kinds import (
 )
 from events.log import Head, NewEvent, RecordedEvent, Submission, seal
 from events.receipts import Origin
+from events.schema import SHARD, erased, events
 from projections import fulltext, projector, shadow
 from projections.status import StatusRule
 from projections.words import read_id, read_text
 
 REASON_CHARS_MAX: Final = 500
+_ERASURES_AT_ONCE: Final = 100
 
 
 class NoSuchTrace(LogError):
@@ -75,6 +81,37 @@ async def erase_trace(
     run_count = sum(stream == run_stream(stream[1:]) for stream in streams)
     feedback_count = sum(stream == feedback_stream(stream[1:]) for stream in streams)
     return Erased(appended.events[0], run_count, feedback_count)
+
+
+async def erasure_of(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> RecordedEvent | None:
+    """The event that erased this stream of a run or trace; None when none did.
+
+    A root's trace has its id. Of any other stream nothing tells the trace any more: the erasures are looked through,
+    which are few, since people ask for each.
+    """
+    is_erased = select(erased.c.stream).where(erased.c.shard == shard, erased.c.stream == stream)
+    if (await connection.execute(is_erased)).first() is None:
+        return None
+    after = 0
+    erasures = await log.read_stream(connection, trace_stream(stream[1:]), shard=shard)
+    while not (found := [event for event in erasures if _erases(event, stream)]):
+        query = (
+            select(events.c.position, events.c.stream)
+            .where(events.c.shard == shard, events.c.kind == "TraceErased", events.c.position > after)
+            .order_by(events.c.position)
+            .limit(_ERASURES_AT_ONCE)
+        )
+        rows = (await connection.execute(query)).all()
+        if not rows:
+            return None
+        after = rows[-1].position
+        read = await log.read_streams(connection, [bytes(row.stream) for row in rows], shard=shard)
+        erasures = list(chain.from_iterable(read.values()))
+    return found[0]
+
+
+def _erases(event: RecordedEvent, stream: bytes) -> bool:
+    return isinstance(event.body, TraceErased) and stream in (event.stream, *event.body.streams)
 
 
 def streams_of(event: NewEvent) -> Iterable[bytes]:

@@ -201,6 +201,7 @@ class _Rebuilding:
             async with writer.transaction():
                 await rebuilds.end(
                     *(writer, self._rebuild_id, outcome, note),
+                    step=self._step,
                     position=self._position,
                     events=self._events,
                     total=self._total,

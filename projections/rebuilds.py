@@ -204,6 +204,7 @@ async def end(
     note: str | None,
     *,
     now: int,
+    step: Step | None = None,
     position: int | None = None,
     events: int | None = None,
     total: int | None = None,
@@ -212,9 +213,9 @@ async def end(
     """Note what became of a rebuild, and how far it came where that is given. What was noted first stays."""
     await writer.execute(
         "UPDATE rebuilds SET outcome = ?1, note = ?2, ended_at = ?3, seen_at = ?3, position = coalesce(?4, position), "
-        "events = coalesce(?5, events), events_total = coalesce(?6, events_total) "
-        "WHERE shard = ?7 AND rebuild_id = ?8 AND outcome IS NULL",
-        *(outcome, note and note[:_NOTE_CHARS_MAX], now, position, events, total, shard, rebuild_id),
+        "events = coalesce(?5, events), events_total = coalesce(?6, events_total), step = coalesce(?7, step) "
+        "WHERE shard = ?8 AND rebuild_id = ?9 AND outcome IS NULL",
+        *(outcome, note and note[:_NOTE_CHARS_MAX], now, position, events, total, step, shard, rebuild_id),
     )
 
 

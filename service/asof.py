@@ -7,8 +7,9 @@ from fastapi import Depends, HTTPException, Query
 from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from events.ids import format_id
 from events.kinds import run_stream
-from events.positions import last_position, position_of
+from events.positions import last_position, last_version, position_of
 from events.times import parse_time
 
 NUMBER_MAX: Final = 2**62
@@ -42,7 +43,7 @@ _Version = Annotated[
     Query(
         ge=0,
         le=NUMBER_MAX,
-        description="As it was when the run had this version. One that it does not have yet means now.",
+        description="As it was when the run had this version. One that it does not have is 404.",
     ),
 ]
 
@@ -56,9 +57,12 @@ class Moment:
     version: int | None = None
 
     async def find(self, connection: AsyncConnection, run_id: bytes | None = None) -> int | None:
-        """The position that the log had reached at this moment; None when that is as far as it reaches now."""
+        """The position that the log had reached at this moment; None when that is as far as it reaches now.
+
+        Raises 404 when the run does not have this version.
+        """
         if self.version is not None and run_id is not None:
-            return 0 if self.version == 0 else await position_of(connection, run_stream(run_id), self.version)
+            return await _position_of_version(connection, run_id, self.version)
         if self.time is None and self.position is None:
             return None
         end = await last_position(connection)
@@ -66,6 +70,20 @@ class Moment:
             return self.position if self.position < end else None
         position = await last_position(connection, recorded_by=self.time)
         return position if position < end else None
+
+
+async def _position_of_version(connection: AsyncConnection, run_id: bytes, version: int) -> int | None:
+    newest = await last_version(connection, run_stream(run_id))
+    if newest == 0:
+        return None
+    require_version(run_id, version, newest=newest)
+    return 0 if version == 0 else await position_of(connection, run_stream(run_id), version)
+
+
+def require_version(run_id: bytes, version: int, *, newest: int) -> None:
+    """Raise 404 when a run does not have this version. All have 0: what was before the first."""
+    if version > newest:
+        raise HTTPException(404, f"Run {format_id(run_id)} has versions 1 to {newest}, not {version}.")
 
 
 async def _moment_of_run(

@@ -1,5 +1,7 @@
 """The command line: `agent-spy`, and every command below it."""
 
+import asyncio
+import errno
 import logging
 from contextlib import ExitStack
 from tempfile import TemporaryDirectory
@@ -100,6 +102,7 @@ def serve(migrate: bool, workers: int, **options: Any) -> None:
     if migrate:
         with_database(settings, _upgrade(settings))
     with_database(settings, _require_newest(settings))
+    asyncio.run(_require_address(settings))
     click.echo(introduction(settings))
     export_options(options)
     _run(settings, workers)
@@ -179,6 +182,21 @@ async def _require_newest(settings: Settings) -> None:
         await schema_version.require_newest(engine)
     finally:
         await engine.dispose()
+
+
+async def _require_address(settings: Settings) -> None:
+    """Raise `CannotStart` when nothing can listen where the settings say. Uvicorn only logs that, later."""
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(asyncio.Protocol, settings.host, settings.port, start_serving=False)
+    except OSError as error:
+        is_taken = error.errno == errno.EADDRINUSE
+        reason = "another process listens there" if is_taken else error.strerror or str(error)
+        raise CannotStart(
+            f"Cannot listen at {settings.host}, port {settings.port}: {reason}. "
+            "PORT= or --port chooses another port, HOST= or --host another address."
+        ) from None
+    server.close()
 
 
 async def _upgrade(settings: Settings) -> None:

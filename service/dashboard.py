@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import log
 from events.ids import format_id
+from events.kinds import run_stream, trace_stream
 from events.times import parse_time
 from projections import asof, projects, rollup, stats, trace_search, traces
 from projections.asof import WholeTrace
@@ -28,7 +29,7 @@ from service.cursors import cursor_of_place, place_of
 from service.indexing import Indexing, IndexingPart
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
-from service.runs import path_id, then
+from service.runs import absence, path_id
 from service.settings import Settings
 from service.wire.errors import NOT_MODIFIED, error_responses
 from service.wire.runs import RootRunsResponse, RunHierarchyResponse, StatsSummaryResponse, TraceOutlineResponse
@@ -229,8 +230,9 @@ async def _find_trace(id_: bytes, engine: AsyncEngine, settings: Settings, momen
             found = await _read_trace_now(connection, id_)
         else:
             found = await asof.trace_at(connection, id_, position, rule=settings.status_rule)
-    if found is None:
-        raise HTTPException(404, f"There is no trace {format_id(id_)}{then(position)}.")
+        if found is None:
+            why = await absence(connection, position, trace_stream(id_), run_stream(id_))
+            raise HTTPException(404, f"There is no trace {format_id(id_)}{why}.")
     return found
 
 

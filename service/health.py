@@ -87,7 +87,7 @@ async def database_works(engine: AsyncEngine) -> bool:
         async with asyncio.timeout(_DATABASE_PATIENCE_S):
             await require_newest(engine)
     except Exception as error:  # Whatever a driver raises, the answer is: it does not work.
-        log.warning("The database does not work: %s", error or type(error).__name__)
+        log.warning("The database does not work: %s", str(error) or type(error).__name__)
         return False
     return True
 

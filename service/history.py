@@ -16,17 +16,18 @@ from events.contents import read_content
 from events.errors import PayloadErased
 from events.ids import format_id
 from events.jsontext import clean
-from events.kinds import RunReverted, run_stream
+from events.kinds import RunReverted, TraceErased, run_stream
 from events.log import RecordedEvent, read_stream
 from events.positions import last_version
 from events.receipts import Repeated, StoredReceipt, read_receipts, read_repeated
 from events.soundness import check_stream
 from events.times import format_time
 from projections import history
+from projections.erasure import erasure_of
 from projections.extraction import preview
 from projections.history import Change, Fields, Mutation, Value
 from service.addresses import Addresses, AddressesPart
-from service.asof import NUMBER_MAX
+from service.asof import NUMBER_MAX, require_version
 from service.auth import authorise
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
@@ -65,7 +66,8 @@ async def read_history(
     after: Annotated[int, Query(ge=0, le=NUMBER_MAX, description="Only what came after this version.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many mutations at most.")] = 50,
 ) -> Response:
-    """What happened to a run, in order: every post, patch, attachment and revert, who sent it, and what it changed.
+    """What happened to a run, in order: every post, patch, attachment and revert, who sent it, and what it changed;
+    and of an erased run who erased it, when and why.
 
     A page ends early when it grows beyond 8 MB: go on with `next_after`.
     """
@@ -81,7 +83,8 @@ async def read_history(
             upto_version=after + limit,
             latest_max=DUPLICATES_MAX,
         )
-        receipts = await read_receipts(connection, _receipt_ids(page, repeated.values()))
+        erasure = await erasure_of(connection, run_stream(id_))
+        receipts = await read_receipts(connection, _receipt_ids(page, repeated.values(), erasure))
     shown = _Shown(id_, addresses, receipts)
     told: list[Fragment] = []
     size = 0
@@ -93,7 +96,15 @@ async def read_history(
             break
     last = after + len(told)
     next_after = last if told and last < newest else None
-    return _json({"run_id": format_id(id_), "version": newest, "mutations": told, "next_after": next_after})
+    return _json(
+        {
+            "run_id": format_id(id_),
+            "version": newest,
+            "mutations": told,
+            "erasure": shown.erasure(erasure),
+            "next_after": next_after,
+        }
+    )
 
 
 @router.get(
@@ -122,9 +133,8 @@ async def read_field(
     """The whole value of one field as of a version, however large."""
     id_ = path_id("run", run_id)
     async with engine.connect() as connection:
+        require_version(id_, version, newest=await _newest_version(connection, id_))
         events = await _read_whole(connection, id_, version)
-        if len(events) < version:
-            raise HTTPException(404, f"Run {run_id} has no version {version}.")
         said = which == "said"
         fields = history.fields_said(events[-1]) if said else await _fields_at(events, version)
         value = next((value for path, value in fields.items() if _name(path) == name), None)
@@ -145,15 +155,15 @@ async def read_difference(
     ] = 0,
     to_version: Annotated[
         int | None,
-        Query(alias="to", ge=0, le=NUMBER_MAX, description="The version after; the newest when absent or beyond it."),
+        Query(alias="to", ge=0, le=NUMBER_MAX, description="The version after; the newest when absent."),
     ] = None,
 ) -> Response:
     """Which fields of a run differ between two versions, with their values before and after."""
     id_ = path_id("run", run_id)
     async with engine.connect() as connection:
         newest = await _newest_version(connection, id_)
-        before = min(from_version, newest)
-        after = newest if to_version is None else min(to_version, newest)
+        before, after = from_version, newest if to_version is None else to_version
+        require_version(id_, max(before, after), newest=newest)
         events = await _read_whole(connection, id_, max(before, after))
     changes = await _fold(events, lambda: history.difference(events, before, after))
     shown = _Shown(id_, addresses, {})
@@ -204,6 +214,18 @@ class _Shown:
             "revert": _revert(event),
             "fields": [self._change(change, event.version) for change in mutation.changes],
             "duplicates": self._repetitions(repeated),
+        }
+
+    def erasure(self, event: RecordedEvent | None) -> dict[str, Any] | None:
+        if event is None or not isinstance(event.body, TraceErased):
+            return None
+        return {
+            "trace_id": format_id(event.body.trace_id),
+            "position": event.position,
+            "kind": event.kind,
+            "recorded_at": format_time(event.recorded_at),
+            "origin": self._origin(event.receipt_id),
+            "reason": event.body.reason,
         }
 
     def difference(self, change: Change, *, before: int, after: int) -> dict[str, Any]:
@@ -285,8 +307,10 @@ async def _fold(events: Sequence[RecordedEvent], work: Callable[[], T]) -> T:
     return work() if len(events) <= _IN_LOOP_EVENTS_MAX else await asyncio.to_thread(work)
 
 
-def _receipt_ids(page: Iterable[Mutation], repeated: Iterable[Repeated]) -> list[int]:
+def _receipt_ids(page: Iterable[Mutation], repeated: Iterable[Repeated], erasure: RecordedEvent | None) -> list[int]:
     brought = {mutation.event.receipt_id for mutation in page}
+    if erasure is not None:
+        brought.add(erasure.receipt_id)
     again = {receipt_id for one in repeated for receipt_id, _ in one.latest}
     return sorted(brought | again)
 

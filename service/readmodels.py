@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from sqlalchemy import select
@@ -39,6 +39,7 @@ async def jobs(request: Request) -> RebuildJobs:
 
 
 JobsPart = Annotated[RebuildJobs, Depends(jobs)]
+_EVERYTHING: Final = RebuildRequest.model_validate({})
 JobNumber = Annotated[int, Path(ge=1, le=2**62, description="The number of the job.")]
 
 
@@ -76,12 +77,12 @@ async def read_projections(
 
 @router.post("/rebuild", status_code=202, dependencies=_ADMINISTRATING, responses=error_responses(400, 409))
 async def start_rebuild(
-    asked: RebuildRequest,
     request: Request,
     response: Response,
     engine: EnginePart,
     settings: SettingsPart,
     jobs: JobsPart,
+    asked: RebuildRequest = _EVERYTHING,
 ) -> RebuildBody:
     """Begin to rebuild read models from the log, in a process of its own. One rebuild at a time.
 

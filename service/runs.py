@@ -10,11 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.contents import holds_contents
 from events.ids import parse_id
-from events.kinds import run_stream
+from events.kinds import TraceErased, run_stream
 from events.log import read_stream
+from events.times import format_time
 from projections import asof, attachments, details, record, traces
 from projections.asof import WholeRun
 from projections.details import Details, Part
+from projections.erasure import erasure_of
 from projections.record import Record
 from projections.reverts import effective
 from projections.rollup import AMOUNTS
@@ -58,6 +60,17 @@ def then(position: int | None) -> str:
     return "" if position is None else f" as of position {position}: it came later, or was erased since"
 
 
+async def absence(connection: AsyncConnection, position: int | None, *streams: bytes) -> str:
+    """How a sentence ends that is about a run or trace that there is not: when and why it was erased, if it was."""
+    if position is not None:
+        return then(position)
+    for stream in streams:
+        event = await erasure_of(connection, stream)
+        if event is not None and isinstance(event.body, TraceErased):
+            return f": it was erased at {format_time(event.recorded_at)} ({event.body.reason})"
+    return ""
+
+
 def status_words(request: Request, asked: StatusWords | None) -> StatusWords:
     """LangSmith's words for its own SDKs, the documented ones for everyone else, unless asked for either."""
     if asked is not None:
@@ -91,7 +104,7 @@ async def read_run(
         else:
             found = await asof.run_at(connection, id_, position, rule=settings.status_rule)
         if found is None:
-            raise HTTPException(404, f"There is no run {run_id}{then(position)}.")
+            raise HTTPException(404, f"There is no run {run_id}{await absence(connection, position, run_stream(id_))}.")
         fields = _MORE + (_MORE_FOR_SDKS if words == "langsmith" else ())
         # What others tell is not known as it was then.
         others = parts_of(V1, fields) & _OTHERS if position is None else Part.ROW

@@ -124,6 +124,17 @@ class MutationBody(BaseModel):
     duplicates: Repetitions = Field(description="How often the same came again.")
 
 
+class ErasureBody(BaseModel):
+    """How a run was erased: by an event of its trace, which is told on every page."""
+
+    trace_id: str = Field(description="The trace that was erased, and the run with it.")
+    position: int = Field(description="The event's place in the log.")
+    kind: str = Field(description="TraceErased.")
+    recorded_at: str = Field(description="When it was recorded (UTC).")
+    origin: OriginBody | None = Field(description="Who asked for it.")
+    reason: str = Field(description="Why.")
+
+
 class RunHistoryResponse(BaseModel):
     """What happened to a run, in order."""
 
@@ -147,6 +158,7 @@ class RunHistoryResponse(BaseModel):
                             "duplicates": {"count": 1, "latest": [{"times": 1, "origin": _ORIGIN}]},
                         }
                     ],
+                    "erasure": None,
                     "next_after": None,
                 }
             ]
@@ -156,6 +168,7 @@ class RunHistoryResponse(BaseModel):
     run_id: str = Field(description="The run.")
     version: int = Field(description="The newest version that there is.")
     mutations: list[MutationBody] = Field(description="The events after `after`, in order.")
+    erasure: ErasureBody | None = Field(description="How the run was erased; null when it was not.")
     next_after: int | None = Field(description="`after` of the next page; null when this is the last.")
 
 

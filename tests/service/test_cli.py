@@ -1,4 +1,5 @@
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -139,6 +140,25 @@ def test_serve_introduces_itself_answers_and_stops_gracefully(empty_database_url
     assert output.count("GET /info") == 1
     assert "Application shutdown complete." in output
     assert "Traceback" not in output
+
+
+def test_where_another_process_listens_serve_says_so_and_does_not_introduce_itself(database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = run("serve", "--database-url", database_url, "--host", "127.0.0.1", "--port", str(port))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"Error: Cannot listen at 127.0.0.1, port {port}: another process listens there. "
+        "PORT= or --port chooses another port, HOST= or --host another address.\n"
+    )
+
+
+def test_at_an_address_of_another_machine_serve_says_that_it_cannot_listen(database_url: str) -> None:
+    result = run("serve", "--database-url", database_url, "--host", "192.0.2.1")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: Cannot listen at 192.0.2.1, port ")
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ async def test_a_database_with_an_old_schema_is_not_ready(database_url: str, cap
     assert "run agent-spy migrate" in caplog.text
 
 
-async def test_a_database_that_does_not_answer_in_time_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_does_not_answer_in_time_does_not_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -104,6 +106,7 @@ async def test_a_database_that_does_not_answer_in_time_does_not_work(monkeypatch
     engine = create_async_engine(f"postgresql+asyncpg://nobody@127.0.0.1:{port}/silent")
     async with server:
         assert await asyncio.wait_for(database_works(engine), timeout=5) is False
+    assert "The database does not work: TimeoutError" in caplog.text
     await engine.dispose()
 
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from events.schema import duplicates, events, receipts
+from projections import erasure
 from service.history import DUPLICATES_MAX, VALUE_BYTES_MAX
 from service.wire.history import RunDiffResponse, RunHistoryResponse
 from tests.service.apps import END, START, Store, a_run, an_ended_run, new_id, open_store
@@ -198,7 +199,7 @@ async def test_a_difference_tells_the_fields_that_differ(store: Store) -> None:
     assert (whole["from"], whole["to"]) == (0, 3)
     inputs = field(whole, "inputs")["after"]
     assert (await store.client.get(inputs["url"])).json() == {"q": LARGE}
-    assert (await store.get(f"/runs/{run['id']}/diff", **{"from": 3, "to": 99}))["fields"] == []
+    assert (await store.get(f"/runs/{run['id']}/diff", **{"from": 3, "to": 3}))["fields"] == []
 
 
 # --- as of a moment ---------------------------------------------------------------------------------------------------
@@ -241,10 +242,23 @@ async def test_a_moment_to_come_is_now(store: Store, moment: dict[str, Any]) -> 
     assert await everything_about(store, run["id"], **moment) == await everything_about(store, run["id"])
 
 
-async def test_a_version_to_come_is_now(store: Store) -> None:
-    run = an_ended_run()
+@pytest.mark.parametrize(
+    "path", ["?as_of_version=3", "/diff?from=1&to=3", "/diff?from=3&to=1", "/diff?from=3", "/events/3/fields?name=name"]
+)
+async def test_a_version_to_come_is_404_and_says_which_there_are(store: Store, path: str) -> None:
+    run = a_run()
     await store.post(run)
-    assert await store.run(run["id"], as_of_version="2") == await store.run(run["id"])
+    await store.patch({"id": run["id"], "tags": ["a"]})
+    answer = await store.client.get(f"/runs/{run['id']}{path}")
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == f"Run {run['id']} has versions 1 to 2, not 3."
+
+
+async def test_of_a_run_that_is_none_no_version_is_told(store: Store) -> None:
+    unknown = new_id()
+    answer = await store.client.get(f"/runs/{unknown}", params={"as_of_version": 1})
+    assert answer.status_code == 404
+    assert "version" not in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -333,6 +347,42 @@ async def test_of_an_erased_run_the_mutations_remain_and_not_their_content(store
         assert "was erased" in answer.json()["detail"]
     assert (await store.client.get(f"/runs/{run['id']}", params={"as_of_position": position})).status_code == 404
     assert await store.count("former_places") == 0
+
+
+async def test_the_history_of_an_erased_run_tells_who_erased_it_when_and_why(store: Store) -> None:
+    root, other, kept = an_ended_run(), an_ended_run(), an_ended_run()
+    child = a_run(parent_run_id=root["id"], trace_id=root["id"])
+    await store.post(root, child, other, kept)
+    for run, reason in ((other, "another's"), (root, "asked for")):
+        await store.client.delete(f"/traces/{run['id']}", params={"reason": reason})
+    for run in (root, child):
+        told = (await history_of(store, run["id"]))["erasure"]
+        assert (told["kind"], told["trace_id"], told["reason"]) == ("TraceErased", root["id"], "asked for")
+        assert told["origin"]["endpoint"] == f"DELETE /api/v1/traces/{root['id']}"
+        assert told["recorded_at"] >= told["origin"]["received_at"]
+    assert (await history_of(store, kept["id"]))["erasure"] is None
+
+
+async def test_the_404_of_what_was_erased_tells_when_and_why(store: Store) -> None:
+    root, child = an_ended_run(), new_id()
+    await store.post(root, a_run(id=child, parent_run_id=root["id"], trace_id=root["id"]))
+    await store.client.delete(f"/traces/{root['id']}", params={"reason": "asked for"})
+    at = (await history_of(store, child))["erasure"]["recorded_at"]
+    for id_ in (root["id"], child):
+        for path, what in ((f"/runs/{id_}", "run"), (f"/dashboard/runs/{id_}/hierarchy", "trace")):
+            answer = await store.client.get(path)
+            assert answer.status_code == 404
+            assert answer.json()["detail"] == f"There is no {what} {id_}: it was erased at {at} (asked for)."
+
+
+async def test_a_run_among_many_erasures_is_told_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "_ERASURES_AT_ONCE", 2)
+    traces = [(an_ended_run(), new_id()) for _ in range(5)]
+    for root, child in traces:
+        await store.post(root, a_run(id=child, parent_run_id=root["id"], trace_id=root["id"]))
+        await store.client.delete(f"/traces/{root['id']}", params={"reason": f"of {child}"})
+    for _, child in traces:
+        assert (await history_of(store, child))["erasure"]["reason"] == f"of {child}"
 
 
 async def test_reading_history_needs_the_right_to_read(database_url: str) -> None:

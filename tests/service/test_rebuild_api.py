@@ -76,6 +76,14 @@ async def end_of(store: Store, job: str) -> dict[str, Any]:
 # --- over HTTP --------------------------------------------------------------------------------------------------------
 
 
+async def test_a_rebuild_asked_for_without_a_body_is_of_everything(store: Store) -> None:
+    await store.post(a_run())
+    answer = await store.client.post("/projections/rebuild")
+    assert answer.status_code == 202, answer.text
+    job = await end_of(store, answer.headers["Location"])
+    assert (set(job["projections"]), job["dry_run"], job["outcome"]) == (set(PROJECTIONS), False, "replaced")
+
+
 async def test_a_rebuild_is_a_job_that_ends(store: Store) -> None:
     await store.post(a_run(), an_ended_run())
     before = await store.get("/projections")
@@ -86,6 +94,7 @@ async def test_a_rebuild_is_a_job_that_ends(store: Store) -> None:
     assert (job["outcome"], job["notes"], job["position"]) == ("replaced", [], before["head"])
     assert (job["events"], job["events_total"]) == (before["head"], before["head"])
     assert job["ended_at"] >= job["started_at"]
+    assert job["step"] == "swapped"
     assert job["projections"] == sorted(PROJECTIONS)
     after = await store.get("/projections")
     assert {one["last_rebuild"]["id"] for one in after["projections"]} == {job["id"]}
