@@ -192,6 +192,25 @@ def test_documents_thinking_and_attached_images_are_shown(shown: Shown, open_pag
     page.wait_for_function("() => document.querySelector('.picture')?.naturalWidth === 240")
 
 
+def test_metadata_that_is_a_list_or_an_object_is_drawn_as_wide_as_a_word(
+    shared_server: Server, open_page: OpenPage
+) -> None:
+    metadata = {
+        "lc_versions": {"langchain-core": "1.2.3"},
+        "langgraph_triggers": ["branch:to:agent"],
+        "LANGSMITH_PROJECT": "graphs",
+    }
+    with client_of(shared_server) as client:
+        demo.batch(client, post=[a_run(1, extra={"metadata": metadata})])
+    page = open_page(f"{shared_server.url}/ui/traces/{id_of(1)}", viewport={"width": 1300, "height": 800})
+    pairs = panel(page).get_by_role("region", name="Metadata").locator(".pairs")
+    expect(pairs.locator(".json-string")).to_have_count(2)
+    for words in ("branch:to:agent", "LANGSMITH_PROJECT"):
+        shown_at = pairs.get_by_text(words)
+        shown_at.scroll_into_view_if_needed()
+        assert shown_at.evaluate("(box) => box.getBoundingClientRect().height") < 30, words
+
+
 def test_a_run_is_copied_as_an_id_and_as_lines_of_python_that_parse(shown: Shown, open_page: OpenPage) -> None:
     page = open_page(shown.trace("answered"), permissions=["clipboard-read", "clipboard-write"])
     panel(page).get_by_role("button", name="Copy the run's id").click()
