@@ -81,6 +81,28 @@ def test_the_failing_step_of_a_graph_that_the_real_sdk_sent_is_a_click_away(
     expect(panel(page).locator(".traceback")).to_contain_text("in give_up")
 
 
+def test_a_failure_that_was_handled_is_a_quiet_note_and_never_the_error_of_the_trace(
+    shared_server: Server, open_page: OpenPage
+) -> None:
+    handled = a_run(2, 1, name="flaky tool", error="ValueError('boom')\n\nTraceback (most recent call last):\n  1")
+    ended = {"error": "RuntimeError('agent failed')\n\nTraceback (most recent call last):\n  1, 2, 3"}
+    cause = a_run(4, 3, name="cause", error="RuntimeError('agent failed')\n\nTraceback (most recent call last):\n  3")
+    with client_of(shared_server) as client:
+        demo.batch(client, post=[a_run(1), handled])
+        page = open_page(f"{shared_server.url}/ui/traces/{id_of(1)}")
+        note = page.locator(".failure.is-handled")
+        expect(note).to_contain_text("1 step failed, and was handled")
+        note.get_by_role("button").click()
+        expect(page.locator(".step[aria-selected=true] .step-name")).to_have_text("flaky tool")
+        demo.batch(client, patch=[{"id": id_of(1), "trace_id": id_of(1), **ended}])
+        page.reload()
+        expect(note).to_have_count(0)
+        expect(page.locator(".failure")).to_contain_text("run 1 RuntimeError('agent failed')")
+        demo.batch(client, post=[a_run(3, 1, name="way", **ended), cause])
+        page.reload()
+        expect(page.locator(".failure")).to_contain_text("cause RuntimeError('agent failed')")
+
+
 def test_runs_that_come_and_end_show_in_an_open_trace(shared_server: Server, open_page: OpenPage) -> None:
     with client_of(shared_server) as client:
         demo.batch(client, post=[a_run(1, end_time=None, outputs=None)])
