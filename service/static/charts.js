@@ -42,17 +42,16 @@ function Stack({ i, values, series, top }) {
 /** Lines through the middles of the buckets that have a value; a bucket alone is a dot. The first lies on top. */
 function Lines({ values, series, top, buckets }) {
   const paths = series.map((one, n) => {
-    let path = "";
-    let isDown = false;
+    const has = (i) => i >= 0 && i < buckets.length && one.value(buckets[i]) !== null;
+    let [path, dots] = ["", ""];
     buckets.forEach((bucket, i) => {
-      if (one.value(bucket) === null) {
-        isDown = false;
-        return;
-      }
-      path += `${isDown ? "L" : "M"}${i + 0.5} ${100 - (100 * values[i][n]) / top}${isDown ? "" : "h0.001"}`;
-      isDown = true;
+      if (!has(i)) return;
+      const point = `${i + 0.5} ${100 - (100 * values[i][n]) / top}`;
+      if (has(i - 1)) path += `L${point}`;
+      else if (has(i + 1)) path += `M${point}`;
+      else dots += `M${point}h0.001`;
     });
-    return html`<path key=${one.name} class=${`line ${one.class}`} d=${path} />`;
+    return html`<g key=${one.name}><path class=${`line ${one.class}`} d=${path} />${dots ? html`<path class=${`line dots ${one.class}`} d=${dots} />` : null}</g>`;
   });
   return paths.reverse();
 }

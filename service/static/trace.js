@@ -88,10 +88,10 @@ function useTraceStream(source, store, onNews) {
 
 function TraceHead({ store, stream, now, choose }) {
   const { tree, source } = store;
-  const { root, origins } = tree;
+  const { root, causes, hasFailed } = tree;
   const project = useProject(store);
   const took = (root.end ?? (root.isMissing ? tree.to : now)) - (root.start ?? tree.from);
-  const status = root.isMissing && origins.length ? "failed" : root.status;
+  const status = hasFailed ? "failed" : root.status;
   return html`<header class="trace-head">
     <div class="trace-title">
       ${source.isShared ? null : html`<a class="quiet back" href=${homeHref()} aria-label="Back to the traces"><${Icon} name="chevron" /></a>`}
@@ -113,7 +113,7 @@ function TraceHead({ store, stream, now, choose }) {
       ${root.tokens === null ? null : html`<div><dt>Tokens</dt><dd>${count(root.tokens)}</dd></div>`}
       ${root.cost === null ? null : html`<div><dt>Cost</dt><dd>${dollars(root.cost)}</dd></div>`}
     </dl>
-    ${origins.length ? html`<${FailureNote} tree=${tree} origins=${origins} choose=${choose} store=${store} />` : null}
+    ${causes.length ? html`<${FailureNote} tree=${tree} choose=${choose} store=${store} />` : null}
   </header>`;
 }
 
@@ -127,22 +127,24 @@ function useProject(store) {
   return project;
 }
 
-/** Where it failed: the way from the root to the first run that failed and under which none did. */
-function FailureNote({ tree, origins, choose, store }) {
+/** Where it failed: the way from the root to where its error began. Of failures that were handled only that there are any. */
+function FailureNote({ tree, choose, store }) {
+  const { root, causes, hasFailed } = tree;
   const selected = place.parameters.get("run");
-  const at = Math.max(0, origins.findIndex((step) => step.id === selected));
-  const step = origins[at];
+  const at = Math.max(0, causes.findIndex((step) => step.id === selected));
+  const step = causes[at];
   const show = (target) => {
     store.reveal(target);
     choose(target);
   };
-  const next = () => show(step.id === selected ? origins[(at + 1) % origins.length] : step);
+  const next = () => show(step.id === selected ? causes[(at + 1) % causes.length] : step);
   useKeys([{ keys: ["e", "n"], words: "where it failed; the next failure", run: next }]);
   const way = tree.path(step).slice(1).map((one) => one.name || "(no name)");
-  return html`<div class="failure">
+  const handled = root.isRunning ? "" : `, and ${causes.length === 1 ? "was" : "were"} handled`;
+  return html`<div class=${classes("failure", !hasFailed && "is-handled")}>
     <${Icon} name="failed" />
-    <p><strong>${way.length ? way.join(" › ") : step.name}</strong> <span>${(step.error ?? "It failed.").split("\n", 1)[0]}</span></p>
-    <button type="button" onClick=${next}>${step.id === selected && origins.length > 1 ? "Next failure" : "Go to the failing step"}${origins.length > 1 ? html` <small>${at + 1} of ${origins.length}</small>` : null}</button>
+    ${hasFailed ? html`<p><strong>${way.length ? way.join(" › ") : step.name}</strong> <span>${step.sentence || "It failed."}</span></p>` : html`<p>${counted(causes.length, "step")} failed${handled}</p>`}
+    <button type="button" onClick=${next}>${step.id === selected && causes.length > 1 ? "Next failure" : "Go to the failing step"}${causes.length > 1 ? html` <small>${at + 1} of ${causes.length}</small>` : null}</button>
   </div>`;
 }
 

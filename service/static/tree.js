@@ -40,6 +40,11 @@ class Step {
     return this.status === "running" && this.end === null && !this.isMissing;
   }
 
+  /** The first line of its error: tracebacks differ on the way up. */
+  get sentence() {
+    return (this.error ?? "").split("\n", 1)[0];
+  }
+
   /** Whether the failure began here: no run below failed. */
   get isOrigin() {
     return this.status === "failed" && !this.children.some((child) => child.status === "failed");
@@ -60,6 +65,10 @@ export class Tree {
     this.isRunning = this.steps.some((step) => step.isRunning);
     /** Where each failure began, in the order of rows. */
     this.origins = this.steps.filter((step) => step.isOrigin);
+    /** Whether the trace failed: its root did, or any run where the root never came. */
+    this.hasFailed = this.root.status === "failed" || (this.root.isMissing && this.origins.length > 0);
+    /** Where to look: where the error of a root that failed began, as others may have been handled; else all origins. */
+    this.causes = this.root.status === "failed" ? this.#begunAt(this.root) : this.origins;
   }
 
   get root() {
@@ -83,6 +92,14 @@ export class Tree {
       if (folded.has(step.id)) index += step.size;
     }
     return rows;
+  }
+
+  /** The deepest steps that failed with a step's error, as did all between: there that error began. */
+  #begunAt(step) {
+    const same = new Set([step]);
+    // Steps come after their parents.
+    for (const one of this.steps) if (same.has(one.parent) && one.status === "failed" && one.sentence === step.sentence) same.add(one);
+    return [...same].filter((one) => !one.children.some((child) => same.has(child)));
   }
 
   #place({ runs, start_time: first, cycles }) {

@@ -1,11 +1,14 @@
 """The overview and the operations in a browser."""
 
 import re
+import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import httpx
 from playwright.sync_api import expect
 
+from tests.pages import demo
 from tests.pages.conftest import OpenPage, Shown
 from tests.server import Server
 
@@ -47,6 +50,18 @@ def test_the_overview_tells_models_projects_and_names_and_keeps_what_is_asked_in
 def test_an_overview_of_nothing_says_so(empty: Server, open_page: OpenPage) -> None:
     page = open_page(f"{empty.url}/ui/overview")
     expect(page.locator(".card").filter(has_text="Models")).to_contain_text("Nothing in this time")
+
+
+def test_the_latency_of_a_single_hour_is_marked(empty: Server, open_page: OpenPage) -> None:
+    start = datetime.now(UTC)
+    run = {"id": str(uuid.uuid4()), "name": "alone", "run_type": "chain", "start_time": start.isoformat()}
+    ended = {**run, "end_time": (start + timedelta(seconds=1)).isoformat(), "outputs": {}}
+    with httpx.Client(base_url=empty.url, timeout=30, trust_env=False) as client:
+        demo.batch(client, post=[ended])
+    page = open_page(f"{empty.url}/ui/overview")
+    latency = page.locator(".chart").filter(has_text="Latency of traces")
+    expect(latency.locator(".line.dots")).to_have_count(3)
+    expect(latency.locator(".line.dots").first).to_have_css("stroke-width", "9px")
 
 
 def test_read_models_are_compared_with_the_log_by_a_button(shown: Shown, open_page: OpenPage) -> None:

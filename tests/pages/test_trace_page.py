@@ -81,6 +81,28 @@ def test_the_failing_step_of_a_graph_that_the_real_sdk_sent_is_a_click_away(
     expect(panel(page).locator(".traceback")).to_contain_text("in give_up")
 
 
+def test_a_failure_that_was_handled_is_a_quiet_note_and_never_the_error_of_the_trace(
+    shared_server: Server, open_page: OpenPage
+) -> None:
+    handled = a_run(2, 1, name="flaky tool", error="ValueError('boom')\n\nTraceback (most recent call last):\n  1")
+    ended = {"error": "RuntimeError('agent failed')\n\nTraceback (most recent call last):\n  1, 2, 3"}
+    cause = a_run(4, 3, name="cause", error="RuntimeError('agent failed')\n\nTraceback (most recent call last):\n  3")
+    with client_of(shared_server) as client:
+        demo.batch(client, post=[a_run(1), handled])
+        page = open_page(f"{shared_server.url}/ui/traces/{id_of(1)}")
+        note = page.locator(".failure.is-handled")
+        expect(note).to_contain_text("1 step failed, and was handled")
+        note.get_by_role("button").click()
+        expect(page.locator(".step[aria-selected=true] .step-name")).to_have_text("flaky tool")
+        demo.batch(client, patch=[{"id": id_of(1), "trace_id": id_of(1), **ended}])
+        page.reload()
+        expect(note).to_have_count(0)
+        expect(page.locator(".failure")).to_contain_text("run 1 RuntimeError('agent failed')")
+        demo.batch(client, post=[a_run(3, 1, name="way", **ended), cause])
+        page.reload()
+        expect(page.locator(".failure")).to_contain_text("cause RuntimeError('agent failed')")
+
+
 def test_runs_that_come_and_end_show_in_an_open_trace(shared_server: Server, open_page: OpenPage) -> None:
     with client_of(shared_server) as client:
         demo.batch(client, post=[a_run(1, end_time=None, outputs=None)])
@@ -190,6 +212,25 @@ def test_documents_thinking_and_attached_images_are_shown(shown: Shown, open_pag
     picture.scroll_into_view_if_needed()
     expect(picture).to_be_visible()
     page.wait_for_function("() => document.querySelector('.picture')?.naturalWidth === 240")
+
+
+def test_metadata_that_is_a_list_or_an_object_is_drawn_as_wide_as_a_word(
+    shared_server: Server, open_page: OpenPage
+) -> None:
+    metadata = {
+        "lc_versions": {"langchain-core": "1.2.3"},
+        "langgraph_triggers": ["branch:to:agent"],
+        "LANGSMITH_PROJECT": "graphs",
+    }
+    with client_of(shared_server) as client:
+        demo.batch(client, post=[a_run(1, extra={"metadata": metadata})])
+    page = open_page(f"{shared_server.url}/ui/traces/{id_of(1)}", viewport={"width": 1300, "height": 800})
+    pairs = panel(page).get_by_role("region", name="Metadata").locator(".pairs")
+    expect(pairs.locator(".json-string")).to_have_count(2)
+    for words in ("branch:to:agent", "LANGSMITH_PROJECT"):
+        shown_at = pairs.get_by_text(words)
+        shown_at.scroll_into_view_if_needed()
+        assert shown_at.evaluate("(box) => box.getBoundingClientRect().height") < 30, words
 
 
 def test_a_run_is_copied_as_an_id_and_as_lines_of_python_that_parse(shown: Shown, open_page: OpenPage) -> None:
