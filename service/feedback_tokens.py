@@ -10,13 +10,15 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from events import log
+from events.dialect import Writer
 from events.ids import format_id, parse_id
 from events.instance import Instance
 from events.jsontext import NotJSON, dumps, loads
-from events.kinds import FeedbackTokenCreated, feedback_stream, feedback_token_payload
-from events.log import NewEvent, Submission, seal
+from events.kinds import FeedbackPosted, FeedbackTokenCreated, feedback_stream, feedback_token_payload
+from events.log import Head, NewEvent, Submission, seal
 from events.times import LATEST_US, format_time, parse_time
-from projections import feedback, feedback_tokens
+from projections import erasure, feedback_tokens, projector
 from projections.feedback_tokens import FeedbackToken
 from service import items
 from service.auth import ANYONE, Caller, authorise
@@ -127,27 +129,38 @@ async def _give(
         "feedback_config": loads(allowed.config.encode()),
         **said.model_dump(exclude={"metadata"}, exclude_none=True),
     }
-    id_ = await _feedback_id(engine, allowed, members)
-    members |= {"id": format_id(id_), "run_id": format_id(allowed.run_id), "key": allowed.key}
-    item = items.feedback_posted(dumps(members), source="feedback", feedback_id=id_)
-    await intake.writer.submit(Submission(origin_of(request, ANYONE), [item]))
-    return FeedbackGiven(id=format_id(id_))
+    origin, rule = origin_of(request, ANYONE), intake.settings.status_rule
+
+    async def give(writer: Writer, head: Head, now: int) -> bytes:
+        id_, item = await _posted(writer, head, allowed, members)
+        appended = await log.append(writer, head, [Submission(origin, [item])], now=now, streams_of=erasure.streams_of)
+        await projector.apply(writer, appended.events, rule=rule, shard=head.shard)
+        return id_
+
+    return FeedbackGiven(id=format_id(await intake.writer.command(give)))
 
 
-async def _feedback_id(engine: AsyncEngine, allowed: FeedbackToken, members: Mapping[str, Any]) -> bytes:
-    """The id that the feedback gets: that of the token for the first, and for what says the same, else one of its own.
+async def _posted(
+    writer: Writer, head: Head, allowed: FeedbackToken, members: Mapping[str, Any]
+) -> tuple[bytes, items.Item]:
+    """The feedback, and its id: that of the token for what was said first, else one that follows from what is said.
 
-    It follows from what is said, so a request that is sent again adds nothing.
+    What was first is asked of the log, while nobody else can write to it: of two people at once one is the first, and
+    a request that is sent again finds itself there. So it adds no other one and leaves what a PATCH set since; what was
+    deleted since is given anew.
     """
-    async with engine.connect() as connection:
-        first = await feedback.get(connection, allowed.id)
-    if first is None or {name: loads(text.encode()) for name, text in first.members.items()} == _said(members):
-        return allowed.id
-    return uuid.uuid5(uuid.UUID(bytes=allowed.id), sha256(dumps(members)).hexdigest()).bytes
+    item = _item(allowed, allowed.id, members)
+    stream = await log.read_stream_written(writer, feedback_stream(allowed.id), shard=head.shard)
+    first = next((event for event in stream if isinstance(event.body, FeedbackPosted)), None)
+    if first is None or (isinstance(item, NewEvent) and first.payload == item.payload):
+        return allowed.id, item
+    id_ = uuid.uuid5(uuid.UUID(bytes=allowed.id), sha256(dumps(members)).hexdigest()).bytes
+    return id_, _item(allowed, id_, members)
 
 
-def _said(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
+def _item(allowed: FeedbackToken, id_: bytes, members: Mapping[str, Any]) -> items.Item:
+    told = {**members, "id": format_id(id_), "run_id": format_id(allowed.run_id), "key": allowed.key}
+    return items.feedback_posted(dumps(told), source="feedback", feedback_id=id_)
 
 
 async def _allowed(engine: AsyncEngine, instance: Instance, token: str) -> FeedbackToken:

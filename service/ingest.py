@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from events.ids import parse_id
 from events.jsontext import NotJSON, loads
+from events.kinds import Operation
 from events.log import NewEvent, Refused
 from service.auth import Caller, authorise
 from service.errors import IngestRoute
@@ -84,7 +85,9 @@ async def patch_run(run_id: str, request: Request, intake: IntakePart, caller: I
     return Accepted(message="Run updated")
 
 
-async def _take_one(request: Request, intake: IntakePart, caller: Caller, operation: str, id_text: str | None) -> None:
+async def _take_one(
+    request: Request, intake: IntakePart, caller: Caller, operation: Operation, id_text: str | None
+) -> None:
     def itemise(body: bytes) -> Sequence[Item]:
         run_id = None if id_text is None else parse_id(id_text)
         if id_text is not None and run_id is None:

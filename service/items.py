@@ -61,11 +61,11 @@ class _Read(NamedTuple):
     body: RunPosted | RunPatched
 
 
-POST: Final = "post"
-PATCH: Final = "patch"
+POST: Final[Operation] = "post"
+PATCH: Final[Operation] = "patch"
 
-_RUN_EVENTS: Final[dict[str, type[RunPosted] | type[RunPatched]]] = {POST: RunPosted, PATCH: RunPatched}
-_RANKS: Final = {POST: words.POST, PATCH: words.PATCH}
+_RUN_EVENTS: Final[dict[Operation, type[RunPosted] | type[RunPatched]]] = {POST: RunPosted, PATCH: RunPatched}
+_RANKS: Final[dict[Operation, int]] = {POST: words.POST, PATCH: words.PATCH}
 _LOOKED_AT: Final = frozenset(RunFields.__struct_fields__) - {"contents"}
 # Where a run stands and what it is called stays in the log however long it is: lists and trees are made of it.
 _NEVER_MOVED: Final = frozenset(
@@ -95,7 +95,7 @@ class UnusableBody(Exception):
 
 
 def run_items(
-    operation: str, raw: bytes, *, source: str, field_bytes_max: int, run_id: bytes | None = None
+    operation: Operation, raw: bytes, *, source: str, field_bytes_max: int, run_id: bytes | None = None
 ) -> Iterator[Item]:
     """The event of a run write given as one JSON object, and one for each attachment inside it.
 
@@ -115,7 +115,7 @@ def _sealed(items: Iterable[Item | _Read]) -> Iterator[Item]:
 
 
 def _read_run(
-    operation: str, raw: bytes, source: str, field_bytes_max: int, run_id: bytes | None = None
+    operation: Operation, raw: bytes, source: str, field_bytes_max: int, run_id: bytes | None = None
 ) -> Iterator[Item | _Read]:
     try:
         fields = run_fields(raw)
@@ -129,7 +129,7 @@ def _read_run(
 
 
 def _run_item(
-    operation: str, raw: bytes, fields: RunFields, run_id: bytes | None, source: str, field_bytes_max: int
+    operation: Operation, raw: bytes, fields: RunFields, run_id: bytes | None, source: str, field_bytes_max: int
 ) -> Item | _Read:
     if run_id is None:
         return Refused(source, f"{source} has no id that is a UUID", raw)
@@ -147,7 +147,7 @@ def _run_item(
     return _Read(event.__name__, run_stream(run_id), raw, event(run_id, fields, read(fields, raw, _RANKS[operation])))
 
 
-def _offloaded_run(operation: str, run_id: bytes, raw: bytes, field_bytes_max: int) -> NewEvent | None:
+def _offloaded_run(operation: Operation, run_id: bytes, raw: bytes, field_bytes_max: int) -> NewEvent | None:
     """The event of a run write whose large fields go whole to the content store; None when no field is large.
 
     In the log stays of each what the folds read in it, so status, usage and the like do not depend on its size.
@@ -178,7 +178,7 @@ def _offloaded_run(operation: str, run_id: bytes, raw: bytes, field_bytes_max: i
     )
 
 
-def _inline_attachments(operation: str, run_id: bytes, raw: bytes) -> Iterator[Item]:
+def _inline_attachments(operation: Operation, run_id: bytes, raw: bytes) -> Iterator[Item]:
     """Attachments inside a run's JSON: `{"name": ["type", "base64"]}`.
 
     A client that attached a file of its own disk sends its path there: that is not base64 and is never opened.
@@ -199,12 +199,11 @@ def _inline_attachments(operation: str, run_id: bytes, raw: bytes) -> Iterator[I
                 continue
 
 
-def attachment_item(run_id: bytes, name: str, media_type: str, body: bytes, operation: str = POST) -> NewEvent:
+def attachment_item(run_id: bytes, name: str, media_type: str, body: bytes, operation: Operation) -> NewEvent:
     """The event of an attachment. Its bytes are stored once, whoever else attached the same."""
     content = Content(hashlib.sha256(body).digest(), body)
-    told: Operation = "patch" if operation == PATCH else "post"
-    payload = attachment_payload(name, media_type, len(body), content.hash, told)
-    event = AttachmentStored(run_id, name, media_type, len(body), content.hash, told)
+    payload = attachment_payload(name, media_type, len(body), content.hash, operation)
+    event = AttachmentStored(run_id, name, media_type, len(body), content.hash, operation)
     return seal("AttachmentStored", run_stream(run_id), payload, event, contents=(content,))
 
 
@@ -274,7 +273,7 @@ def each_of_batch(body: bytes, *, field_bytes_max: int) -> Iterator[Item]:
     )
 
 
-def _items_of(operation: str, raw: bytes, field_bytes_max: int) -> Iterator[Item | _Read]:
+def _items_of(operation: Operation, raw: bytes, field_bytes_max: int) -> Iterator[Item | _Read]:
     if raw == b"null":
         return
     try:
@@ -293,7 +292,7 @@ def _items_of(operation: str, raw: bytes, field_bytes_max: int) -> Iterator[Item
 class _RunParts:
     """A run write in parts: the main one, and those of its fields that came out of band."""
 
-    operation: str
+    operation: Operation
     run_id: bytes
     source: str
     # What the names of the parts of its fields begin with.
@@ -309,7 +308,7 @@ class _Attached(NamedTuple):
     name: str
     media_type: str
     body: bytes
-    operation: str | None
+    operation: Operation | None
 
 
 def multipart_items(multipart: Multipart, *, field_bytes_max: int) -> list[Item]:
@@ -320,8 +319,8 @@ def multipart_items(multipart: Multipart, *, field_bytes_max: int) -> list[Item]
 def each_of_multipart(multipart: Multipart, *, field_bytes_max: int) -> Iterator[Item]:
     """The same, one after the other."""
     gathered: list[_RunParts | _Attached | Item] = []
-    writes: dict[bytes, str] = {}  # of each run the last so far
-    open_runs: dict[tuple[str, bytes], _RunParts] = {}
+    writes: dict[bytes, Operation] = {}  # of each run the last so far
+    open_runs: dict[tuple[Operation, bytes], _RunParts] = {}
     run: _RunParts | None = None  # whose part came last: the next one is most likely another of its fields
     for part in multipart.parts:
         if run is not None and part.name.startswith(run.prefix) and len(part.name) > len(run.prefix):
@@ -344,11 +343,11 @@ def each_of_multipart(multipart: Multipart, *, field_bytes_max: int) -> Iterator
 
 
 def _gather_run_part(
-    operation: str,
+    operation: Operation,
     rest: str,
     part: Part,
     gathered: list[_RunParts | _Attached | Item],
-    open_runs: dict[tuple[str, bytes], _RunParts],
+    open_runs: dict[tuple[Operation, bytes], _RunParts],
 ) -> _RunParts | None:
     """The run write that the part belongs to; None when its name holds no id."""
     id_text, _, name = rest.partition(".")
@@ -368,7 +367,7 @@ def _gather_run_part(
     return run
 
 
-def _attachment_part(rest: str, part: Part, writes: Mapping[bytes, str]) -> "_Attached | Refused":
+def _attachment_part(rest: str, part: Part, writes: Mapping[bytes, Operation]) -> "_Attached | Refused":
     """The attachment, with the write of its run that came last before it, if one did."""
     id_text, _, name = rest.partition(".")
     run_id = parse_id(id_text)
@@ -382,7 +381,7 @@ def _unknown_part(part: Part) -> str:
     return f"a part is named {part.name!r}: {expected}" if part.name else f"a part has no name: {expected}"
 
 
-def _item(entry: _RunParts | _Attached | Item, writes: Mapping[bytes, str], field_bytes_max: int) -> Item | _Read:
+def _item(entry: _RunParts | _Attached | Item, writes: Mapping[bytes, Operation], field_bytes_max: int) -> Item | _Read:
     if isinstance(entry, _RunParts):
         return _run_of_parts(entry, field_bytes_max)
     if isinstance(entry, _Attached):

@@ -13,6 +13,7 @@ from events.dialect import Writer
 from events.errors import DataRefused, LogError
 from events.ids import parse_id
 from events.jsontext import NotJSON, split_array, split_object, unquoted
+from events.kinds import Operation
 from events.log import ERASED_REASON, Head, NewEvent, Refused, Submission
 from events.quarantine import Quarantined
 from events.receipts import Origin
@@ -35,7 +36,7 @@ from service.writer import IngestWriter
 _BOUNDARY_LINE: Final = re.compile(rb"\s*--([^\r\n]{1,200})\r\n")
 _ENDPOINT_OF_ONE: Final = re.compile(r"(POST) .*/(runs|feedback)|(PATCH) .*/(runs|feedback)/[^/]+")
 # What a refused item is called: where it stood, or the kind of the event that could not be stored.
-_OPERATION_OF: Final = {POST: POST, PATCH: PATCH, "RunPosted": POST, "RunPatched": PATCH}
+_OPERATION_OF: Final[dict[str, Operation]] = {POST: POST, PATCH: PATCH, "RunPosted": POST, "RunPatched": PATCH}
 _FEEDBACK: Final = frozenset({"feedback", "FeedbackPosted", "FeedbackPatched"})
 
 
@@ -199,7 +200,7 @@ def _body_of(endpoint: str) -> str:
     return "feedback" if "feedback" in one.groups() else POST if one[1] else PATCH
 
 
-def _run_items(place: _Place, operation: str, raw: bytes, run_id: bytes | None) -> Iterator[Item]:
+def _run_items(place: _Place, operation: Operation, raw: bytes, run_id: bytes | None) -> Iterator[Item]:
     """One run write, or an array of them where one stood: `{"post": {…}}` puts the array itself into quarantine."""
     is_array = place.source in (POST, PATCH) and raw.lstrip().startswith(b"[")
     for entry in split_array(raw) if is_array else [raw]:

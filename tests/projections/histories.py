@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from events.jsontext import split_object
+from events.kinds import Operation
 from events.log import NewEvent, RecordedEvent
 from service.items import PATCH, POST, Item, feedback_patched, feedback_posted
 from tests.projections.stores import NOW, id_text, run_id, with_attachments
 
 Strategy = SearchStrategy[bytes]
 
-FEEDBACK_POST, FEEDBACK_PATCH = "feedback post", "feedback patch"
+FEEDBACK_POST: Final = "feedback post"
+FEEDBACK_PATCH: Final = "feedback patch"
 IDS = range(1, 7)
 NULL = st.just(b"null")
 EMPTY = st.sampled_from([b"{}", b"[]", b"{ }"])
@@ -140,7 +143,7 @@ _EMPTYING = {name: st.one_of(good, NULL, EMPTY) if name not in _NEEDED else good
 class Write:
     """A POST or PATCH of the run, or of the feedback, with this number."""
 
-    operation: str
+    operation: Operation | Literal["feedback post", "feedback patch"]
     number: int
     fields: Mapping[str, bytes]
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import log
 from events.dialect import Writer, open_engine, open_writer
-from events.kinds import run_stream
+from events.kinds import Operation, run_stream
 from events.log import Appended, Head, RecordedEvent, Submission
 from events.receipts import Origin
 from projections import canonical, erasure, projector, record
@@ -164,7 +164,7 @@ def id_text(number: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def item(operation: str, raw: bytes, *, given_id: bytes | None = None) -> Item:
+def item(operation: Operation, raw: bytes, *, given_id: bytes | None = None) -> Item:
     """The one item that a run write without attachments makes."""
     (made,) = run_items(operation, raw, source=operation, field_bytes_max=FIELD_BYTES_MAX, run_id=given_id)
     return made
@@ -181,7 +181,7 @@ def patched(number: int, **fields: Any) -> Item:
     return item(PATCH, json.dumps({"id": id_text(number), **fields}).encode())
 
 
-def with_attachments(operation: str, raw: bytes) -> list[Item]:
+def with_attachments(operation: Operation, raw: bytes) -> list[Item]:
     """All items of a run write: itself and its attachments."""
     return list(run_items(operation, raw, source=operation, field_bytes_max=FIELD_BYTES_MAX))
 

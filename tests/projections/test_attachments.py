@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from events.jsontext import split_object
-from events.kinds import decode
+from events.kinds import Operation, decode
 from events.log import NewEvent
 from events.upcasters import joined, upcast
 from projections import attachments, words
@@ -29,9 +29,9 @@ async def attached(store: Store, *numbers: int) -> dict[int, list[Attachment]]:
 async def test_attachments_are_told_by_name(database_url: str) -> None:
     async with opened(database_url) as store:
         await store.append(
-            attachment_item(run_id(1), "b", "text/plain", b"hello"),
-            attachment_item(run_id(1), "a", "image/png", b""),
-            attachment_item(run_id(2), "a", "text/plain", b"hello"),
+            attachment_item(run_id(1), "b", "text/plain", b"hello", POST),
+            attachment_item(run_id(1), "a", "image/png", b"", POST),
+            attachment_item(run_id(2), "a", "text/plain", b"hello", POST),
         )
         assert await attached(store, 1, 2, 3) == {
             1: [
@@ -44,15 +44,18 @@ async def test_attachments_are_told_by_name(database_url: str) -> None:
 
 async def test_of_two_files_of_one_name_the_later_stays(database_url: str) -> None:
     async with opened(database_url) as store:
-        await store.append(attachment_item(run_id(1), "a", "text/plain", b"old"))
+        await store.append(attachment_item(run_id(1), "a", "text/plain", b"old", POST))
         await store.append(
-            attachment_item(run_id(1), "a", "text/plain", b"newer"), attachment_item(run_id(1), "a", "x/y", b"hello")
+            attachment_item(run_id(1), "a", "text/plain", b"newer", POST),
+            attachment_item(run_id(1), "a", "x/y", b"hello", POST),
         )
         assert await attached(store, 1) == {1: [Attachment(run_id(1), "a", "x/y", 5, HELLO)]}
 
 
 @pytest.mark.parametrize("order", [(POST, PATCH), (PATCH, POST)])
-async def test_the_file_of_a_patch_stays_whichever_came_first(database_url: str, order: tuple[str, str]) -> None:
+async def test_the_file_of_a_patch_stays_whichever_came_first(
+    database_url: str, order: tuple[Operation, Operation]
+) -> None:
     async with opened(database_url) as store:
         for operation in order:
             await store.append(attachment_item(run_id(1), "a", operation, b"hello", operation))
@@ -63,7 +66,7 @@ async def test_the_file_of_a_patch_stays_whichever_came_first(database_url: str,
 async def test_of_files_that_an_older_program_recorded_the_later_stays(database_url: str) -> None:
     async with opened(database_url) as store:
         for media_type in ("text/old", "text/new"):
-            await store.append(as_of_version_1(attachment_item(run_id(1), "a", media_type, b"hello")))
+            await store.append(as_of_version_1(attachment_item(run_id(1), "a", media_type, b"hello", POST)))
         assert await attached(store, 1) == {1: [Attachment(run_id(1), "a", "text/new", 5, HELLO)]}
         await store.append(attachment_item(run_id(1), "a", "text/patched", b"hello", PATCH))
         await store.append(attachment_item(run_id(1), "a", "text/posted", b"hello", POST))
@@ -79,8 +82,8 @@ def as_of_version_1(new: NewEvent) -> NewEvent:
 
 async def test_bytes_are_stored_once_whoever_attached_them(database_url: str) -> None:
     async with opened(database_url) as store:
-        await store.append(attachment_item(run_id(1), "a", "text/plain", b"hello"))
-        await store.append(attachment_item(run_id(2), "b", "image/png", b"hello"))
+        await store.append(attachment_item(run_id(1), "a", "text/plain", b"hello", POST))
+        await store.append(attachment_item(run_id(2), "b", "image/png", b"hello", POST))
         assert [tuple(row) for row in await store.query("SELECT size FROM contents")] == [(5,)]
 
 
@@ -99,14 +102,14 @@ async def test_an_attachment_inside_a_runs_json_is_one_of_the_run(database_url: 
 
 async def test_odd_names_and_types_fit_the_columns(database_url: str) -> None:
     async with opened(database_url) as store:
-        await store.append(attachment_item(run_id(1), "n\u0000" * 400, "t" * 400, b"hello"))
+        await store.append(attachment_item(run_id(1), "n\u0000" * 400, "t" * 400, b"hello", POST))
         ((item,),) = (await attached(store, 1)).values()
         assert (len(item.name), len(item.media_type)) == (255, 255)
 
 
 async def test_attachments_do_not_make_a_run(database_url: str) -> None:
     async with opened(database_url) as store:
-        await store.append(attachment_item(run_id(1), "a", "text/plain", b"hello"))
+        await store.append(attachment_item(run_id(1), "a", "text/plain", b"hello", POST))
         assert await store.runs() == {}
         await store.append(posted(1))
         assert len(await store.runs()) == 1

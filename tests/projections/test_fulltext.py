@@ -283,7 +283,8 @@ async def test_nothing_of_an_erased_trace_is_left_in_the_index(store: Store) -> 
     await store.erase(run_id(1))
     assert await search(store, "platypus") == set()
     async with store.engine.connect() as connection:
-        assert await fulltext.is_unclean(connection)
+        # On PostgreSQL nothing is left to us: VACUUM does it.
+        assert await fulltext.is_unclean(connection) == (connection.dialect.name == "sqlite")
     await fulltext.clean(store.writer)
     async with store.engine.connect() as connection:
         assert not await fulltext.is_unclean(connection)

@@ -8,7 +8,7 @@ from events.dialect import Row
 from events.log import NewEvent
 from projections.runs import RunState
 from projections.words import DEFAULT_PROJECT_ID, project_id_of
-from service.items import Item, attachment_item
+from service.items import POST, Item, attachment_item
 from tests.projections.stores import Store, id_text, opened, patched, posted, refolded, run_id
 
 
@@ -281,7 +281,7 @@ async def test_a_run_that_goes_back_and_stays_where_it_was_keeps_its_trace(datab
 
 async def test_what_is_left_of_a_trace_whose_root_is_undone_goes_by_its_name(database_url: str) -> None:
     async with opened(database_url) as store:
-        await store.append(attachment_item(run_id(2), "a", "text/plain", b"first"))
+        await store.append(attachment_item(run_id(2), "a", "text/plain", b"first", POST))
         await store.append(posted(1), child(2, 1), child(3, 2))
         await store.revert(run_id(2), 1)
         assert await traces_of(store) == {1: 1, 3: 2}

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from events.codec import Offloaded
 from events.ids import dotted_order_ends
-from events.kinds import CONTENTS_MEMBER, RunPatched, RunPosted
+from events.kinds import CONTENTS_MEMBER, Operation, RunPatched, RunPosted
 from events.log import NewEvent, RecordedEvent
 from projections import record
 from projections.extraction import first_token_time, model_of_outputs, usage_of_metadata, usage_of_outputs
@@ -23,18 +23,18 @@ from tests.projections.histories import Write, recorded, writes
 from tests.projections.stores import NOW, START, id_text, opened, patched, posted, run_id
 
 
-def record_of(*history: tuple[str, dict[str, Any]]) -> Record:
+def record_of(*history: tuple[Operation, dict[str, Any]]) -> Record:
     told = [
         Write(operation, 1, {k: json.dumps(v).encode() for k, v in fields.items()}) for operation, fields in history
     ]
     return record.fold(recorded(told))
 
 
-def post(**fields: Any) -> tuple[str, dict[str, Any]]:
+def post(**fields: Any) -> tuple[Operation, dict[str, Any]]:
     return POST, {"name": "a run", "run_type": "chain", "start_time": START} | fields
 
 
-def patch(**fields: Any) -> tuple[str, dict[str, Any]]:
+def patch(**fields: Any) -> tuple[Operation, dict[str, Any]]:
     return PATCH, fields
 
 
@@ -157,7 +157,7 @@ def test_the_record_of_no_events_is_empty() -> None:
 # --- values too large for the log -------------------------------------------------------------------------------------
 
 
-def offloaded_event(operation: str, version: int, **fields: Any) -> RecordedEvent:
+def offloaded_event(operation: Operation, version: int, **fields: Any) -> RecordedEvent:
     raw = json.dumps({"id": id_text(1), **fields}).encode()
     (item,) = run_items(operation, raw, source=operation, field_bytes_max=60)
     assert isinstance(item, NewEvent)

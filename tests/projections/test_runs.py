@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.kinds import Unknown
+from events.kinds import Operation, Unknown
 from events.log import RecordedEvent
 from events.times import parse_time
 from projections.runs import COLUMNS, UNDUMPED, RunState, as_row, fold
@@ -28,7 +28,7 @@ def folded(
     return reduce(lambda so_far, event: fold(so_far, event, shard=0, rule=rule), events, state)
 
 
-def state_of(*history: tuple[str, dict[str, Any]], rule: StatusRule = "documented") -> RunState:
+def state_of(*history: tuple[Operation, dict[str, Any]], rule: StatusRule = "documented") -> RunState:
     """The state that these writes of run 1 make; a POST says what it has to."""
     needed = {"name": "a run", "run_type": "chain", "start_time": START}
     told = [
@@ -45,15 +45,15 @@ def told_in(state: RunState) -> dict[str, Any]:
     return {name: value for name, value in zip(COLUMNS, as_row(state), strict=True) if name not in UNDUMPED | {"ranks"}}
 
 
-def post(**fields: Any) -> tuple[str, dict[str, Any]]:
+def post(**fields: Any) -> tuple[Operation, dict[str, Any]]:
     return POST, fields
 
 
-def patch(**fields: Any) -> tuple[str, dict[str, Any]]:
+def patch(**fields: Any) -> tuple[Operation, dict[str, Any]]:
     return PATCH, fields
 
 
-def in_both_orders(one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]], column: str) -> Any:
+def in_both_orders(one: tuple[Operation, dict[str, Any]], other: tuple[Operation, dict[str, Any]], column: str) -> Any:
     """What a column holds, whichever of the two writes comes first."""
     first, second = state_of(one, other), state_of(other, one)
     assert getattr(first, column) == getattr(second, column)

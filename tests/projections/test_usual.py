@@ -9,7 +9,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from events.codec import Codec
-from events.kinds import run_stream
+from events.kinds import Operation, run_stream
 from events.log import StoredEvent
 from projections.naming import UNCHANGED, Naming
 from projections.replay import fold_run
@@ -51,7 +51,7 @@ def test_one_go_makes_what_one_by_one_makes_or_nothing(odd: bool, data: st.DataO
         assert (as_row(state), set()) == one_by_one(stream, naming)
 
 
-def told(*history: tuple[str, dict[str, Any]]) -> list[StoredEvent]:
+def told(*history: tuple[Operation, dict[str, Any]]) -> list[StoredEvent]:
     needed = {"name": "a run", "run_type": "chain", "start_time": START}
     writes = [(o, needed | f if o == POST else f) for o, f in history]
     return stored([Write(o, 1, {k: json.dumps(v).encode() for k, v in f.items()}) for o, f in writes])
@@ -74,7 +74,9 @@ METADATA = [
 @pytest.mark.parametrize("one", METADATA)
 @pytest.mark.parametrize("other", METADATA)
 @pytest.mark.parametrize("operations", [(POST, PATCH), (PATCH, POST), (PATCH, PATCH)])
-def test_metadata_is_merged_key_by_key(one: dict[str, Any], other: dict[str, Any], operations: tuple[str, str]) -> None:
+def test_metadata_is_merged_key_by_key(
+    one: dict[str, Any], other: dict[str, Any], operations: tuple[Operation, Operation]
+) -> None:
     said = [{"metadata": one, "invocation_params": {"model": "x"}}, {"metadata": other}]
     stream = told(*((operation, {"extra": extra}) for operation, extra in zip(operations, said, strict=True)))
     state = in_one_go(stream)
@@ -84,7 +86,9 @@ def test_metadata_is_merged_key_by_key(one: dict[str, Any], other: dict[str, Any
 
 @pytest.mark.parametrize("extra", METADATA)
 @pytest.mark.parametrize("operations", [(POST, PATCH), (PATCH, POST), (PATCH, PATCH)])
-def test_an_extra_that_is_said_again_counts_once(extra: dict[str, Any], operations: tuple[str, str]) -> None:
+def test_an_extra_that_is_said_again_counts_once(
+    extra: dict[str, Any], operations: tuple[Operation, Operation]
+) -> None:
     stream = told(*((operation, {"extra": {"metadata": extra}}) for operation in operations))
     state = in_one_go(stream)
     assert state is not None
@@ -99,7 +103,7 @@ USUAL = [
 
 
 @pytest.mark.parametrize("history", USUAL)
-def test_usual_streams_are_folded_in_one_go(history: list[tuple[str, dict[str, Any]]]) -> None:
+def test_usual_streams_are_folded_in_one_go(history: list[tuple[Operation, dict[str, Any]]]) -> None:
     assert in_one_go(told(*history)) is not None
 
 

@@ -1,5 +1,6 @@
 """Feedback by people without an API key, with a token."""
 
+import asyncio
 from typing import Any
 
 from tests.service.apps import Store, a_run, new_id, open_store
@@ -50,6 +51,32 @@ async def test_a_link_gives_feedback_and_what_is_said_again_adds_nothing(store: 
     ]
     assert (await store.client.get(link, params={"score": "good"})).status_code == 422
     assert (await store.client.post(link, json={"score": "good"})).status_code == 422
+
+
+async def test_of_people_who_use_one_token_at_the_same_moment_each_gives_feedback_of_their_own(store: Store) -> None:
+    link = path(await token(store))
+    scores = [number / 8 for number in range(8)]
+    answers = await asyncio.gather(*(store.client.post(link, json={"score": score}) for score in scores))
+    given = {answer.json()["id"]: score for answer, score in zip(answers, scores, strict=True)}
+    assert len(given) == len(scores)
+    assert link.rsplit("/", 1)[-1] not in given
+    told = (await store.client.get("/feedback")).json()
+    assert {one["id"]: one["score"] for one in told} == given
+
+
+async def test_what_is_sent_again_is_known_again_after_the_first_was_changed_or_deleted(store: Store) -> None:
+    link = path(await token(store))
+    first = (await store.client.post(link, json={"score": 0.5})).json()["id"]
+    assert (await store.client.patch(f"/feedback/{first}", json={"score": 0.75})).status_code == 200
+    assert (await store.client.post(link, json={"score": 0.5})).json()["id"] == first
+    assert [one["score"] for one in (await store.client.get("/feedback")).json()] == [0.75]
+    await store.client.delete(f"/feedback/{first}")
+    assert (await store.client.post(link, json={"score": 0.5})).json()["id"] == first
+    assert [(one["id"], one["score"]) for one in (await store.client.get("/feedback")).json()] == [(first, 0.5)]
+    await store.client.delete(f"/feedback/{first}")
+    other = (await store.client.post(link, json={"score": 0.25})).json()["id"]
+    assert [(one["id"], one["score"]) for one in (await store.client.get("/feedback")).json()] == [(other, 0.25)]
+    assert other != first
 
 
 async def test_several_tokens_are_asked_for_at_once_and_listed(store: Store) -> None:

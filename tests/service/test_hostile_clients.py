@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -42,19 +42,24 @@ class Target:
         """By how much its memory has grown since it was idle."""
         return self._memory() - self._idle_bytes
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", int(self._server.url.rpartition(":")[2]))
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A connection that is closed when the block ends, however it does: a later test would be told of it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self._server.url.rpartition(":")[2]))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
     async def talk(self, *pieces: bytes, pause_s: float = 0) -> bytes:
         """Send pieces over a connection of its own, and read until the server closes it or everything is answered."""
-        reader, writer = await self.connect()
-        sending = asyncio.create_task(self._send(writer, pieces, pause_s))
-        try:
-            return await asyncio.wait_for(reader.read(2000), timeout=20)
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-            writer.close()
+        async with self.connected() as (reader, writer):
+            sending = asyncio.create_task(self._send(writer, pieces, pause_s))
+            try:
+                return await asyncio.wait_for(reader.read(2000), timeout=20)
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
 
     async def _send(self, writer: asyncio.StreamWriter, pieces: tuple[bytes, ...], pause_s: float) -> None:
         for piece in pieces:
@@ -140,20 +145,19 @@ async def test_bombs_that_stop_halfway_hold_no_more_than_the_queue(target: Targe
 
 async def test_a_body_that_never_ends_is_refused_and_its_connection_closed(target: Target) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    reader, writer = await target.connect()
-    writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n")
-    answer = asyncio.create_task(reader.read(12))
-    began = time.monotonic()
-    async with target.serving_others():
-        with suppress(ConnectionError):
-            while time.monotonic() < began + 20:
-                writer.write(chunk)
-                await writer.drain()
-                await asyncio.sleep(0)
-        assert time.monotonic() < began + 20
-    assert await answer == b"HTTP/1.1 413"
+    async with target.connected() as (reader, writer):
+        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        answer = asyncio.create_task(reader.readexactly(12))
+        began = time.monotonic()
+        async with target.serving_others():
+            with suppress(ConnectionError):
+                while time.monotonic() < began + 20:
+                    writer.write(chunk)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+            assert time.monotonic() < began + 20
+        assert await answer == b"HTTP/1.1 413"
     assert target.grown_bytes < MEMORY_MAX
-    writer.close()
 
 
 async def test_heads_that_trickle_in_are_answered_408(target: Target) -> None:
@@ -185,23 +189,20 @@ async def test_a_slow_body_that_goes_on_is_waited_for(target: Target) -> None:
 
 
 async def test_a_thousand_idle_connections_cost_little_and_are_closed(target: Target) -> None:
-    async with target.serving_others():
-        connections = await asyncio.gather(*(target.connect() for _ in range(1000)))
+    async with AsyncExitStack() as held, target.serving_others():
+        connecting = (held.enter_async_context(target.connected()) for _ in range(1000))
+        connections = await asyncio.gather(*connecting)
         assert target.grown_bytes < MEMORY_MAX
         ends = await asyncio.gather(*(asyncio.wait_for(reader.read(), 20) for reader, _ in connections))
     assert {end[:12] for end in ends} == {b"HTTP/1.1 408"}
-    for _, writer in connections:
-        writer.close()
 
 
 async def test_thousands_of_tiny_requests_at_once_are_all_answered(target: Target) -> None:
-    reader, writer = await target.connect()
-    async with target.serving_others():
+    async with target.connected() as (reader, writer), target.serving_others():
         writer.write(LIVE * 2000)
         seen = b""
         while seen.count(b"HTTP/1.1 200") < 2000:
             seen += await asyncio.wait_for(reader.read(2**16), 30)
-    writer.close()
     assert target.grown_bytes < MEMORY_MAX
 
 
@@ -213,9 +214,8 @@ async def test_an_enormous_head_is_answered_431(target: Target, line: bytes) -> 
 
 
 async def test_a_client_that_keeps_its_connection_is_not_taken_for_a_slow_one(target: Target) -> None:
-    reader, writer = await target.connect()
-    for _ in range(3):
-        writer.write(LIVE)
-        assert (await asyncio.wait_for(reader.readuntil(b"}"), 10)).startswith(b"HTTP/1.1 200")
-        await asyncio.sleep(1.5 * TIMEOUT_S)
-    writer.close()
+    async with target.connected() as (reader, writer):
+        for _ in range(3):
+            writer.write(LIVE)
+            assert (await asyncio.wait_for(reader.readuntil(b"}"), 10)).startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(1.5 * TIMEOUT_S)

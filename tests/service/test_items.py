@@ -9,7 +9,7 @@ import pytest
 from events.codec import Codec, offloaded, unpack
 from events.ids import parse_id
 from events.jsontext import split_object
-from events.kinds import AttachmentStored, FeedbackPosted, RunPatched, RunPosted
+from events.kinds import AttachmentStored, FeedbackPosted, Operation, RunPatched, RunPosted
 from events.log import NewEvent, Refused
 from service.items import (
     PATCH,
@@ -27,12 +27,12 @@ from tests.service.apps import a_run, new_id
 LIMIT = 1000
 
 
-def items_of(run: Any, operation: str = POST) -> list[Item]:
+def items_of(run: Any, operation: Operation = POST) -> list[Item]:
     raw = run if isinstance(run, bytes) else orjson.dumps(run)
     return list(run_items(operation, raw, source=operation, field_bytes_max=LIMIT))
 
 
-def event_of(run: Any, operation: str = POST) -> NewEvent:
+def event_of(run: Any, operation: Operation = POST) -> NewEvent:
     (item,) = items_of(run, operation)
     assert isinstance(item, NewEvent)
     return item
@@ -193,9 +193,9 @@ def test_a_truncated_body_is_an_item_of_its_own() -> None:
 
 
 def test_an_attachment_is_known_by_its_content() -> None:
-    event = attachment_item(bytes(16), "a.b", "image/png", b"data")
+    event = attachment_item(bytes(16), "a.b", "image/png", b"data", POST)
     assert event.body == AttachmentStored(bytes(16), "a.b", "image/png", 4, hashlib.sha256(b"data").digest(), "post")
-    assert event.event_id == attachment_item(bytes(16), "a.b", "image/png", b"data").event_id
+    assert event.event_id == attachment_item(bytes(16), "a.b", "image/png", b"data", POST).event_id
     assert b"data" not in event.payload
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from events.dialect import open_writer
 from projections import runs
 from projections.runs import RunState, begin
 from projections.traces import Outline, outline
-from projections.trees import Edge, build
+from projections.trees import Edge, Tree, build
 from service import dashboard, rendering
 from tests.service.apps import Store, an_ended_run
 
@@ -124,11 +125,19 @@ async def test_a_large_trace_is_rendered_beside_the_event_loop_and_a_small_one_i
     await write(database_url, a_trace(dashboard.IN_LOOP_RUNS_MAX + 1, lambda _: 1))
     small = an_ended_run()
     await store.post(small)
-    async with threads_counted(monkeypatch) as done:
-        await store.get(f"/dashboard/runs/{small['id']}/hierarchy")
-        assert not any("read_hierarchy" in name for name in done)
-        await store.get("/dashboard/runs/00000000-0000-0000-0000-000000000001/hierarchy")
-        assert sum("read_hierarchy" in name for name in done) == 1
+    render = rendering.hierarchy
+    places: list[str] = []
+
+    def noting(tree: Tree[Outline]) -> bytes:
+        places.append("in it" if threading.get_ident() == loop_thread else "beside it")
+        return render(tree)
+
+    loop_thread = threading.get_ident()
+    monkeypatch.setattr(rendering, "hierarchy", noting)
+    await store.get(f"/dashboard/runs/{small['id']}/hierarchy")
+    assert places == ["in it"]
+    await store.get("/dashboard/runs/00000000-0000-0000-0000-000000000001/hierarchy")
+    assert places == ["in it", "beside it"]
 
 
 async def test_a_page_of_much_text_is_rendered_beside_the_event_loop_and_a_small_one_in_it(
