@@ -55,7 +55,8 @@ class RunQuery:
     """Which runs; None leaves a filter out. Times in µs, both ends included. `status` in documented words.
 
     `condition` is about the run, `trace_condition` about the root of its trace, `tree_condition` about any run of it.
-    With `ids` nothing else counts; `only_ids` is a filter like others.
+    With `ids` nothing else counts; `only_ids` is a filter like others. Without `with_placeholders`
+    a trace whose root never came has no root.
     """
 
     ids: Sequence[bytes] | None = None
@@ -74,6 +75,7 @@ class RunQuery:
     trace_condition: Condition = EVERYTHING
     tree_condition: Condition = EVERYTHING
     is_ascending: bool = False
+    with_placeholders: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,8 @@ def _is_upto(run: FromClause, place: Place, *, is_ascending: bool) -> ColumnElem
 def _fixed(query: RunQuery, run: FromClause, shard: int) -> Iterator[ColumnElement[bool]]:
     """The conditions that need no filter language."""
     yield run.c.shard == shard
-    yield run.c.is_placeholder == 0
+    if not query.with_placeholders:
+        yield run.c.is_placeholder == 0
     yield is_there(run.c.project_id, shard=shard)
     if query.ids is not None:
         yield run.c.id.in_(query.ids)

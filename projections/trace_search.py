@@ -17,10 +17,11 @@ OFFSET_MAX: Final = 10_000
 
 
 def query_of(filters: Filters) -> RunQuery:
-    """The query that finds the roots of the traces which the filters leave."""
+    """The query that finds the roots of the traces which the filters leave, lost ones by their placeholders."""
     return RunQuery(
         project_ids=filters.project_ids,
         is_root=True,
+        with_placeholders=True,
         status=filters.status,
         start_from=filters.start_from,
         start_to=filters.start_to,

@@ -52,6 +52,16 @@ async def test_names_errors_inputs_and_outputs_of_any_run_are_searched_in_any_sc
     assert await searched(store, "nothing") == [other["id"]]
 
 
+async def test_a_trace_whose_root_never_came_is_found_by_what_its_runs_say(store: Store) -> None:
+    lost = a_run(id=new_id())
+    await store.post(below(lost, name="tool", error="boom", session_name="p"))
+    for query in ({}, {"project": "p"}, {"status": "running"}):
+        assert await searched(store, "boom", **query) == [lost["id"]], query
+    assert await searched(store, "pelican") == await searched(store, "boom", status="failed") == []
+    (found,) = (await store.roots(search="boom", search_in="all"))["runs"]
+    assert (found["is_root_missing"], found["name"]) == (True, "tool")
+
+
 async def test_without_it_only_names_of_roots_are_searched(store: Store) -> None:
     root = an_ended_run(name="agent")
     await store.post(root, below(root, name="tool"))
