@@ -35,7 +35,7 @@ from projections.runs import RunState, runs
 
 _SLICE_ROWS: Final = 100
 _SLICE_ROWS_MAX: Final = 800
-# A page that has found something by then ends, so that what is rare is told while more is looked for.
+# A page ends by then, so that what is rare is told while more is looked for.
 _PATIENCE_S: Final = 5.0
 _WINDOW_ROWS: Final = 2_000
 _WINDOW_ROWS_MAX: Final = 16_000
@@ -97,16 +97,21 @@ async def find(
     limit: int,
     after: Place | None = None,
     index: TextIndex = NO_INDEX,
+    may_be_empty: bool = False,
     shard: int = SHARD,
 ) -> Page:
-    """A page of the runs that the query asks for, the newest start first unless it says otherwise."""
+    """A page of the runs that the query asks for, the newest start first unless it says otherwise.
+
+    A page that takes long ends before it is full; one without any run only if it `may_be_empty`: not every reader goes
+    on after that.
+    """
     give_up = time.monotonic() + _PATIENCE_S
     found: list[RunState] = []
     async for slice_ in walk(connection, query, after=after, rows=limit + 1, index=index, shard=shard):
         found += slice_.runs
         if len(found) > limit:
             return Page(found[:limit], _place(found[limit - 1]))
-        if found and time.monotonic() > give_up:
+        if (found or may_be_empty) and time.monotonic() > give_up:
             return Page(found, slice_.end)
     return Page(found, None)
 
@@ -127,10 +132,12 @@ async def walk(
     index: TextIndex = NO_INDEX,
     shard: int = SHARD,
 ) -> AsyncIterator[Slice]:
-    """All runs that the query asks for, in slices; a slice is one look into the table."""
+    """All runs that the query asks for, in slices; a slice is one look into the table, or the end of a window."""
     async for window in _windows(connection, query, after, index, shard):
         async for slice_ in _walk(connection, query, window, rows, index, shard):
             yield slice_
+        if window.upto is not None:
+            yield Slice([], window.upto)
 
 
 async def _walk(
