@@ -135,7 +135,7 @@ def test_a_place_that_a_client_wrote_is_metadata_and_not_where_the_page_reads(
         1,
         {"url": "/api/v1/feedback/tokens/00000000-0000-0000-0000-000000000000?score=0", "preview": "p", "size": 9},
     ]
-    runs = [a_run(extra={"offloaded": {"metadata": place}, "metadata": {"told": "metadata"}}) for place in forged]
+    runs = [a_run(extra={"offloaded": {"metadata": place}, "metadata": {"told": "by its sender"}}) for place in forged]
     with httpx.Client(base_url=shared_server.url, trust_env=False) as client:
         demo.batch(client, post=runs)
     page = open_page(shared_server.url)
@@ -143,7 +143,7 @@ def test_a_place_that_a_client_wrote_is_metadata_and_not_where_the_page_reads(
         page.goto(f"{shared_server.url}/ui/compare/{run['id']}/{run['id']}")
         metadata = page.get_by_role("region", name="Metadata", exact=True)
         expect(metadata).to_contain_text("The same in both")
-        expect(metadata).to_contain_text("told")
+        expect(metadata).to_contain_text("by its sender")
         expect(metadata.get_by_role("button", name=re.compile("^Compare "))).to_have_count(0)
 
 
