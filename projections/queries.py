@@ -35,7 +35,7 @@ from projections.runs import RunState, runs
 
 _SLICE_ROWS: Final = 100
 _SLICE_ROWS_MAX: Final = 800
-# A page that has found something by then ends, so that what is rare is told while more is looked for.
+# A page ends by then, so that what is rare is told while more is looked for.
 _PATIENCE_S: Final = 5.0
 _WINDOW_ROWS: Final = 2_000
 _WINDOW_ROWS_MAX: Final = 16_000
@@ -55,7 +55,8 @@ class RunQuery:
     """Which runs; None leaves a filter out. Times in µs, both ends included. `status` in documented words.
 
     `condition` is about the run, `trace_condition` about the root of its trace, `tree_condition` about any run of it.
-    With `ids` nothing else counts; `only_ids` is a filter like others.
+    With `ids` nothing else counts; `only_ids` is a filter like others. Without `with_placeholders`
+    a trace whose root never came has no root.
     """
 
     ids: Sequence[bytes] | None = None
@@ -74,6 +75,7 @@ class RunQuery:
     trace_condition: Condition = EVERYTHING
     tree_condition: Condition = EVERYTHING
     is_ascending: bool = False
+    with_placeholders: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +97,21 @@ async def find(
     limit: int,
     after: Place | None = None,
     index: TextIndex = NO_INDEX,
+    may_be_empty: bool = False,
     shard: int = SHARD,
 ) -> Page:
-    """A page of the runs that the query asks for, the newest start first unless it says otherwise."""
+    """A page of the runs that the query asks for, the newest start first unless it says otherwise.
+
+    A page that takes long ends before it is full; one without any run only if it `may_be_empty`: not every reader goes
+    on after that.
+    """
     give_up = time.monotonic() + _PATIENCE_S
     found: list[RunState] = []
     async for slice_ in walk(connection, query, after=after, rows=limit + 1, index=index, shard=shard):
         found += slice_.runs
         if len(found) > limit:
             return Page(found[:limit], _place(found[limit - 1]))
-        if found and time.monotonic() > give_up:
+        if (found or may_be_empty) and time.monotonic() > give_up:
             return Page(found, slice_.end)
     return Page(found, None)
 
@@ -125,10 +132,12 @@ async def walk(
     index: TextIndex = NO_INDEX,
     shard: int = SHARD,
 ) -> AsyncIterator[Slice]:
-    """All runs that the query asks for, in slices; a slice is one look into the table."""
+    """All runs that the query asks for, in slices; a slice is one look into the table, or the end of a window."""
     async for window in _windows(connection, query, after, index, shard):
         async for slice_ in _walk(connection, query, window, rows, index, shard):
             yield slice_
+        if window.upto is not None:
+            yield Slice([], window.upto)
 
 
 async def _walk(
@@ -232,7 +241,8 @@ def _is_upto(run: FromClause, place: Place, *, is_ascending: bool) -> ColumnElem
 def _fixed(query: RunQuery, run: FromClause, shard: int) -> Iterator[ColumnElement[bool]]:
     """The conditions that need no filter language."""
     yield run.c.shard == shard
-    yield run.c.is_placeholder == 0
+    if not query.with_placeholders:
+        yield run.c.is_placeholder == 0
     yield is_there(run.c.project_id, shard=shard)
     if query.ids is not None:
         yield run.c.id.in_(query.ids)

@@ -105,7 +105,9 @@ async def read_roots(
         int, BeforeValidator(lambda v: 50 if v == "" else v), Query(ge=1, le=1000, description="How many at most.")
     ] = 50,
     offset: Annotated[
-        int, BeforeValidator(lambda v: 0 if v == "" else v), Query(ge=0, le=2**62, description="How many to skip.")
+        int,
+        BeforeValidator(lambda v: 0 if v == "" else v),
+        Query(ge=0, le=2**62, description="How many to skip. Not with `search_in=all`."),
     ] = 0,
     after: Annotated[
         Text, Query(description="Only traces after this cursor, which an earlier answer gave as `next`.")
@@ -124,12 +126,14 @@ async def read_roots(
     """Traces, the newest start first. Beyond 32 MB of inputs and outputs a page gives previews, marked so.
 
     Pages by `after` neither skip nor repeat a trace when others come meanwhile, and the last costs what the first does.
-    With `search_in=all` there is no total, and a page that took long may hold fewer traces than there are.
+    With `search_in=all` there is no total, and a page that took long may hold fewer traces than there are, or none: go
+    on by `after` as long as there is a `next`. An `offset` is refused.
     """
     place = None if after is None else place_of(after)
     is_in_all = search is not None and search_in == "all"
-    if is_in_all and offset > trace_search.OFFSET_MAX:
-        raise HTTPException(422, f"offset is {offset}: expected {trace_search.OFFSET_MAX} at most, or the cursor after")
+    if is_in_all and offset:
+        # What an earlier page did not come to within its time would be skipped.
+        raise HTTPException(422, f"offset is {offset}: a search in all texts goes on by the cursor after")
     async with engine.connect() as connection:
         names = [name for name in (project, project_name) if name is not None]
         filters = Filters(
@@ -139,8 +143,8 @@ async def read_roots(
             start_from=start_time_gte,
             start_to=start_time_lte,
         )
-        look = partial(_search, indexing=indexing) if is_in_all else _list
-        page, total, following = await look(connection, filters, limit=limit, offset=offset, after=place)
+        look = partial(_search, indexing=indexing) if is_in_all else partial(_list, offset=offset)
+        page, total, following = await look(connection, filters, limit=limit, after=place)
         events = {} if preview else await log.read_at(connection, _positions(page), bytes_max=PAGE_BYTES_MAX)
         totals = await rollup.totals_of(connection, [named.run for named in page]) if trace_totals else None
     next_ = None if following is None else cursor_of_place(following)
@@ -173,15 +177,12 @@ async def _search(
     filters: Filters,
     *,
     limit: int,
-    offset: int,
     after: Place | None,
     indexing: Indexing,
 ) -> Listed:
     query = trace_search.query_of(filters)
     index = await indexing.index_for(connection, query)
-    page, following = await trace_search.find_roots(
-        connection, query, limit=limit, offset=offset, after=after, index=index
-    )
+    page, following = await trace_search.find_roots(connection, query, limit=limit, after=after, index=index)
     return page, None, following
 
 

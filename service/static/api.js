@@ -4,6 +4,7 @@ import { Store } from "./view.js";
 
 export const ROOT = "/api/v1";
 const KEY = "agent-spy.key";
+const FIRST_MS = 5000;
 
 /** An answer that is no 2xx, or none at all (`status` 0). The message is a sentence for people. */
 export class ApiError extends Error {
@@ -80,12 +81,20 @@ export async function request(path, options = {}) {
   }
 }
 
-/** The answer that `first.js` asked for, to whoever asks for it first. */
+/**
+ * The answer that `first.js` asked for, to whoever asks for it first. Once its endpoint is asked for something else, or
+ * after a while, nobody gets it: it would be taken for news.
+ */
 function firstAnswer(path, tried) {
   const first = window.firstRequest;
-  if (first?.path !== path || first.key !== tried) return null;
+  if (!first || endpoint(first.path) !== endpoint(path)) return null;
   window.firstRequest = null;
-  return first.answer;
+  const isFresh = performance.now() - first.at < FIRST_MS;
+  return isFresh && first.path === path && first.key === tried ? first.answer : null;
+}
+
+function endpoint(path) {
+  return path.split("?", 1)[0];
 }
 
 /** The JSON at a path below the API's root; parameters that are null, undefined or empty are left out. */

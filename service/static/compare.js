@@ -30,8 +30,8 @@ export function ComparePage({ ids }) {
     <header class="page-head"><h1>Compare</h1><a class="button" href=${comparisonHref(to.run.id, from.run.id)}>Swap sides</a></header>
     <${Facts} from=${from} to=${to} />
     <${Steps} from=${from} to=${to} />
-    ${["error", "inputs", "outputs"].map((name) => html`<${Member} key=${name} name=${name} from=${from.run} to=${to.run} />`)}
-    <${Member} name="metadata" from=${from.run.extra ?? {}} to=${to.run.extra ?? {}} />
+    ${["error", "inputs", "outputs"].map((name) => html`<${Member} key=${name} name=${name} told=${[from, to].map(({ run }) => run.offloaded?.[name] ?? inPlace(run[name]))} />`)}
+    <${Member} name="metadata" told=${[from, to].map(({ run }) => inPlace(run.extra?.metadata))} />
   </div>`;
 }
 
@@ -114,10 +114,17 @@ function nothing() {
   return { runs: 0, failed: 0, ms: 0 };
 }
 
-/** A value of both runs: how it differs line by line, or both as people read them. */
-function Member({ name, from, to }) {
+/** A value as it is told when it is not stored by itself; null for none. */
+function inPlace(value) {
+  return isEmpty(value) ? null : { value };
+}
+
+/**
+ * A value of both runs, each as `Difference` takes it: how it differs line by line, or both as people read them. Where a
+ * value is stored comes from the server alone: what lies within a run is whatever its sender wrote.
+ */
+function Member({ name, told }) {
   const [isSideBySide, setSideBySide] = useState(false);
-  const told = [from, to].map((run) => run.offloaded?.[name] ?? (isEmpty(run[name]) ? null : { value: run[name] }));
   if (told.every((one) => one === null)) return null;
   const title = name[0].toUpperCase() + name.slice(1);
   const isLarge = told.some((one) => one?.url);

@@ -9,12 +9,15 @@
     }
   };
   const addressOfTraces = () => {
-    const search = location.search || JSON.parse(stored("localStorage", "filters") || '""');
-    const given = new URLSearchParams(search);
+    const names = ["project", "status", "search", "search_in", "from", "to"];
+    const said = new URLSearchParams(location.search);
+    // An address without a filter takes up those that were last in use. See `traces.js`.
+    const kept = [...names, "range"].some((name) => said.get(name)) ? "" : JSON.parse(stored("localStorage", "filters") || '""');
+    const given = kept ? new URLSearchParams(kept) : said;
     if (given.get("range")) return null; // It counts from now on, which is later.
     if (!given.get("search")) given.delete("search_in");
     const asked = new URLSearchParams();
-    for (const name of ["project", "status", "search", "search_in", "from", "to"]) {
+    for (const name of names) {
       if (given.get(name)) asked.set({ from: "start_time_gte", to: "start_time_lte" }[name] ?? name, given.get(name));
     }
     return `/api/v1/dashboard/runs/roots?${asked}${asked.size ? "&" : ""}preview=true&trace_totals=true&limit=60`;
@@ -32,6 +35,6 @@
     const key = stored("sessionStorage", "key");
     const answer = fetch(path, { headers: key ? { "x-api-key": key } : {}, credentials: "same-origin", cache: "no-store" });
     answer.catch(() => {}); // Whoever takes the answer tells of it.
-    window.firstRequest = { path, key, answer };
+    window.firstRequest = { path, key, answer, at: performance.now() };
   }
 }

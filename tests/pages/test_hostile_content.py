@@ -1,6 +1,7 @@
 """Whatever a trace holds is shown, and does nothing else."""
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -125,6 +126,25 @@ def test_values_of_any_shape_where_texts_are_expected_are_only_shown(
     for run in runs:
         look_everywhere(page, shared_server.url, run["id"])
         assert page.evaluate("window.hacked") is None
+
+
+def test_a_place_that_a_client_wrote_is_metadata_and_not_where_the_page_reads(
+    shared_server: Server, open_page: OpenPage
+) -> None:
+    forged: list[object] = [
+        1,
+        {"url": "/api/v1/feedback/tokens/00000000-0000-0000-0000-000000000000?score=0", "preview": "p", "size": 9},
+    ]
+    runs = [a_run(extra={"offloaded": {"metadata": place}, "metadata": {"told": "by its sender"}}) for place in forged]
+    with httpx.Client(base_url=shared_server.url, trust_env=False) as client:
+        demo.batch(client, post=runs)
+    page = open_page(shared_server.url)
+    for run in runs:
+        page.goto(f"{shared_server.url}/ui/compare/{run['id']}/{run['id']}")
+        metadata = page.get_by_role("region", name="Metadata", exact=True)
+        expect(metadata).to_contain_text("The same in both")
+        expect(metadata).to_contain_text("by its sender")
+        expect(metadata.get_by_role("button", name=re.compile("^Compare "))).to_have_count(0)
 
 
 def test_an_image_with_a_script_in_it_is_a_picture_and_no_more(shared_server: Server, open_page: OpenPage) -> None:

@@ -96,6 +96,12 @@ FIRST_VISIBLE = """(grid) => {
   return [...grid.querySelectorAll(".grid-row")].find((row) => row.getBoundingClientRect().top > top).id;
 }"""
 
+LEAVE_AN_EARLY_ANSWER = """(age) => {
+  const path = "/api/v1/dashboard/runs/roots?preview=true&trace_totals=true&limit=60";
+  const body = JSON.stringify({ runs: [], total: 777, has_more: true, next: "x" });
+  window.firstRequest = { path, key: null, at: performance.now() - age, answer: Promise.resolve(new Response(body)) };
+}"""
+
 
 def test_filters_are_in_the_address_and_a_shared_address_shows_the_same(shown: Shown, open_page: OpenPage) -> None:
     page = open_page(shown.url)
@@ -176,6 +182,36 @@ def test_traces_are_asked_for_before_the_modules_come_and_once(shown: Shown, ope
     page.goto(shown.url)
     expect(page.locator(".total")).to_have_text(re.compile(r"\d+ (trace|found)"))
     assert len([url for url in asked if "/roots?" in url and "after=" not in url]) == 1, asked
+
+
+def test_an_address_without_a_filter_is_asked_for_once_with_those_that_are_remembered(
+    shown: Shown, open_page: OpenPage
+) -> None:
+    page = open_page(f"{shown.url}/?search=support")
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{shown.url}/?of=no+meaning")
+    expect(page).to_have_url(f"{shown.url}/?search=support")
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    assert len([url for url in asked if "/roots?" in url]) == 1, asked
+
+
+@pytest.mark.parametrize(("age_ms", "is_asked_for_first"), [(0, False), (60_000, True)], ids=["passed over", "old"])
+def test_an_early_answer_that_nobody_took_is_not_handed_out_later(
+    shown: Shown, open_page: OpenPage, age_ms: int, is_asked_for_first: bool
+) -> None:
+    page = open_page(f"{shown.url}/?search=support")
+    expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    page.evaluate(LEAVE_AN_EARLY_ANSWER, age_ms)
+    if not is_asked_for_first:
+        page.get_by_role("button", name="Failed").click()
+        expect(page).to_have_url(re.compile("status=failed"))
+        expect(page.locator(".total")).to_have_text(re.compile(r"\d+ trace"))
+    page.get_by_role("button", name="Clear").click()
+    expect(page).to_have_url(f"{shown.url}/")
+    expect(page.get_by_role("link", name="support-agent").first).to_be_visible()
+    expect(page.locator(".total")).not_to_have_text("777 traces")
 
 
 def test_a_trace_that_has_not_ended_for_hours_is_told_from_one_at_work(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from projections import fulltext, queries
 from tests.service.apps import Store, a_run, an_ended_run, new_id, open_store
 from tests.service.test_indexing import until_indexed
 from tests.service.test_run_queries import at
@@ -52,6 +53,16 @@ async def test_names_errors_inputs_and_outputs_of_any_run_are_searched_in_any_sc
     assert await searched(store, "nothing") == [other["id"]]
 
 
+async def test_a_trace_whose_root_never_came_is_found_by_what_its_runs_say(store: Store) -> None:
+    lost = a_run(id=new_id())
+    await store.post(below(lost, name="tool", error="boom", session_name="p"))
+    for query in ({}, {"project": "p"}, {"status": "running"}):
+        assert await searched(store, "boom", **query) == [lost["id"]], query
+    assert await searched(store, "pelican") == await searched(store, "boom", status="failed") == []
+    (found,) = (await store.roots(search="boom", search_in="all"))["runs"]
+    assert (found["is_root_missing"], found["name"]) == (True, "tool")
+
+
 async def test_without_it_only_names_of_roots_are_searched(store: Store) -> None:
     root = an_ended_run(name="agent")
     await store.post(root, below(root, name="tool"))
@@ -72,11 +83,33 @@ async def test_the_other_filters_hold_as_well_and_pages_tell_each_trace_once(sto
     assert await searched(store, "x", project="p", status="completed", limit=2) == newest
     assert await searched(store, "x", status="failed") == [failed["id"]]
     assert await searched(store, "x", project="p", start_time_gte=at(1), start_time_lte=at(3)) == newest[1:4]
-    page = await store.roots(search="x", search_in="all", project="p", limit=2, offset=3)
-    assert [run["id"] for run in page["runs"]] == newest[2:4]
-    assert page["runs"][0]["project_name"] == "p"
-    too_far: dict[str, Any] = {"search": "x", "search_in": "all", "offset": 10_001}
-    assert (await store.client.get("/dashboard/runs/roots", params=too_far)).status_code == 422
+    (found,) = (await store.roots(search="x", search_in="all", project="p", limit=1, status="completed"))["runs"]
+    assert found["project_name"] == "p"
+
+
+async def test_an_offset_is_refused_because_pages_may_end_early(store: Store) -> None:
+    skipping: dict[str, Any] = {"search": "x", "search_in": "all", "offset": 1}
+    answer = await store.client.get("/dashboard/runs/roots", params=skipping)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "offset is 1: a search in all texts goes on by the cursor after",
+    )
+    assert (await store.roots(**{**skipping, "offset": 0}))["next"] is None
+
+
+async def test_a_page_that_takes_long_ends_without_a_find_and_the_next_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rare = an_ended_run(start_time=at(0), end_time=at(0), inputs={"q": "needle in hay"})
+    others = [an_ended_run(start_time=at(n), end_time=at(n), inputs={"q": "hay"}) for n in range(1, 9)]
+    await store.post(rare, *others)
+    monkeypatch.setattr(queries, "_PATIENCE_S", -1)
+    monkeypatch.setattr(queries, "_SLICE_ROWS", 2)
+    monkeypatch.setattr(queries, "_WINDOW_ROWS", 2)
+    monkeypatch.setattr(fulltext, "_FEW_ENTRIES", 0)
+    assert await searched(store, "needle", limit=1) == [rare["id"]]
+    page = await store.roots(search="needle", search_in="all", limit=1)
+    assert (page["runs"], page["has_more"]) == ([], True)
 
 
 async def test_what_was_erased_or_whose_project_was_deleted_is_not_found(store: Store) -> None:
