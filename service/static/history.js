@@ -62,10 +62,10 @@ async function readAll(runId) {
 
 /** Has the tree follow the version that is looked at, and go back to now afterwards. */
 function useTreeAsOf(store, mutations, shown) {
-  const position = shown === null ? null : mutations.find((mutation) => mutation.version === shown)?.position ?? null;
+  const mutation = shown === null ? null : mutations.find((one) => one.version === shown) ?? null;
   useEffect(() => {
-    if (store.asOf !== position) store.read(position);
-  }, [position]);
+    if (store.asOf?.position !== mutation?.position) store.read(mutation && { position: mutation.position, at: time(mutation.recorded_at) });
+  }, [mutation?.position]);
   useEffect(() => () => { if (store.asOf !== null) store.read(null); }, []);
 }
 

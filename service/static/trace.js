@@ -35,7 +35,8 @@ function TraceView({ source }) {
   const [news, setNews] = useState(0);
   const stream = useTraceStream(source, store, () => setNews((n) => n + 1));
   const { tree, error } = store;
-  const now = useNow(tree?.isRunning && store.asOf === null ? 1000 : 0);
+  const present = useNow(tree?.isRunning && store.asOf === null ? 1000 : 0);
+  const now = store.asOf?.at ?? present;
   const selected = place.parameters.get("run") ?? (isWide() ? source.firstRunId : null);
   useTitle(tree?.root.name || "Trace");
 
@@ -180,7 +181,7 @@ function TracePart({ store, selected, choose, now }) {
       </span>
     </div>
     ${tree.steps.length > MINIMAP_ROWS ? html`<${Minimap} store=${store} />` : null}
-    ${store.asOf === null ? null : html`<p class="as-of" role="status">As of position ${count(store.asOf)} of the log: ${counted(tree.totalRuns, "run")} had come.</p>`}
+    ${store.asOf === null ? null : html`<p class="as-of" role="status">As of position ${count(store.asOf.position)} of the log: ${counted(tree.totalRuns, "run")} had come.</p>`}
     <${Timeline} store=${store} selected=${selected} choose=${choose} found=${ids} now=${now} />
   </section>`;
 }

@@ -12,7 +12,7 @@ export class TraceStore extends Store {
   scale = null;
   folded = new Set();
   error = null;
-  /** The position of the log as of which the tree is shown; null is now. */
+  /** The position of the log as of which the tree is shown, and the time at which that was; null is now. */
   asOf = null;
   #timer = null;
   #lastReadMs = 0;
@@ -32,9 +32,9 @@ export class TraceStore extends Store {
     const reading = this.#reading;
     const began = performance.now();
     try {
-      const answer = await this.source.outline(asOf);
+      const answer = await this.source.outline(asOf?.position ?? null);
       if (reading !== this.#reading) return;
-      this.#take(new Tree(answer, Date.now()));
+      this.#take(new Tree(answer, asOf?.at ?? Date.now()));
       this.error = null;
     } catch (error) {
       if (reading === this.#reading) this.error = error;

@@ -1,5 +1,6 @@
 """The history of a run in a browser: who sent what, what it changed, and the run and its tree as of a version."""
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,6 +74,22 @@ def test_the_slider_shows_the_run_and_its_tree_as_of_a_version(corrected: str, o
     page.get_by_role("tab", name="Run").click()
     expect(page.locator(".step")).to_have_count(2)
     expect(outputs).to_contain_text("forty")
+
+
+def test_what_ran_as_of_a_version_had_run_until_that_was_recorded(shared_server: Server, open_page: OpenPage) -> None:
+    root = str(uuid.uuid4())
+    run = {"id": root, "trace_id": root, "name": "quick", "run_type": "chain"}
+    with httpx.Client(base_url=shared_server.url, timeout=30, trust_env=False) as client:
+        demo.batch(client, post=[{**run, "start_time": (datetime.now(UTC) - timedelta(milliseconds=50)).isoformat()}])
+        demo.batch(client, patch=[{"id": root, "end_time": datetime.now(UTC).isoformat(), "outputs": {"answer": 1}}])
+    page = open_page(f"{shared_server.url}/ui/traces/{root}")
+    page.clock.set_system_time(datetime.now(UTC) + timedelta(hours=2))
+    page.goto(f"{shared_server.url}/ui/traces/{root}?run={root}&tab=history&version=1")
+    expect(page.locator(".as-of")).to_be_visible()
+    latency = page.locator(".trace-head .facts div").filter(has_text="Latency")
+    expect(latency).to_contain_text("s")
+    for place in (latency, page.locator(".bar-words")):
+        expect(place).not_to_contain_text(re.compile(r"\d [hm] "))
 
 
 def test_any_two_versions_are_compared(corrected: str, open_page: OpenPage) -> None:
