@@ -236,11 +236,13 @@ async def read(connection: AsyncConnection, rebuild_id: int, *, shard: int = SHA
     return _read(row)
 
 
-async def last_of(connection: AsyncConnection, names: Collection[str], *, shard: int = SHARD) -> dict[str, Rebuild]:
-    """The last whole rebuild of each of these projections that has had one, be it under way or at its end."""
+async def last_of(
+    connection: AsyncConnection, names: Collection[str], *, is_dry_run: bool = False, shard: int = SHARD
+) -> dict[str, Rebuild]:
+    """The last whole rebuild, or dry run, of each of these projections that has had one, be it under way or ended."""
     query = (
         select(*_READ)
-        .where(rebuilds.c.shard == shard, rebuilds.c.trace_id.is_(None))
+        .where(rebuilds.c.shard == shard, rebuilds.c.trace_id.is_(None), rebuilds.c.is_dry_run == int(is_dry_run))
         .order_by(rebuilds.c.rebuild_id.desc())
         .limit(_LAST_OF)
     )

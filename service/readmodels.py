@@ -49,11 +49,12 @@ async def read_projections(
     settings: SettingsPart,
     digest: Annotated[bool, Query(description="Whether to tell digests: every row is read for them.")] = False,
 ) -> ProjectionsBody:
-    """Every read model: how far it has followed the log, its rows, a digest of them, and its last rebuild."""
+    """Every read model: how far it follows the log, its rows, a digest of them, its last rebuild and comparison."""
     async with ddl_of(settings.database_url).one_moment(engine) as connection:
         head = (await read_end(connection)).position
         stored, own = await folded_by(connection), fold_version(settings.status_rule)
         last = await rebuilds.last_of(connection, PROJECTIONS)
+        compared = await rebuilds.last_of(connection, PROJECTIONS, is_dry_run=True)
         reached = await _reached(connection)
         return ProjectionsBody(
             head=head,
@@ -69,6 +70,7 @@ async def read_projections(
                     rows=await digests.count_rows(connection, name) if name in PROJECTIONS else None,
                     digest=await digests.digest(connection, name) if name in PROJECTIONS and digest else None,
                     last_rebuild=_shown(last[name]) if name in last else None,
+                    last_comparison=_shown(compared[name]) if name in compared else None,
                 )
                 for name in (*PROJECTIONS, *(added.name for added in projector.ADDED), *_indexes(reached))
             ],

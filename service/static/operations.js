@@ -41,7 +41,7 @@ class Operations extends Store {
   }
 
   get isRebuilding() {
-    return this.projections?.projections.some(({ last_rebuild: last }) => last && !last.ended_at) ?? false;
+    return Boolean(running(this.projections));
   }
 
   async #take(name, reading) {
@@ -106,18 +106,24 @@ function Projections({ store }) {
     setError(null);
     send("POST", "/projections/rebuild", { projection, dry_run: isDry }).then(() => store.read(), setError);
   };
-  const running = told?.projections.find(({ last_rebuild: last }) => last && !last.ended_at)?.last_rebuild ?? null;
+  const job = running(told);
   const words = told ? html`<p class="card-words">Head ${count(told.head)}, folds ${told.fold_version}${told.is_current ? "" : html` <b class="words-failed">not this server's (${told.own_fold_version}): it writes nothing until a rebuild</b>`}</p>` : null;
   return html`<${Card} title="Read models" words=${words} store=${store} part="projections">
     ${error ? html`<${Problem} error=${error} />` : null}
-    ${running ? html`<${Progress} job=${running} store=${store} />` : null}
+    ${job ? html`<${Progress} job=${job} store=${store} />` : null}
     ${told ? html`<div class="card-tools"><label class="check"><input type="checkbox" checked=${isDry} onChange=${(event) => setDry(event.target.checked)} /> Only compare, replace nothing</label>
-      <button type="button" disabled=${Boolean(running)} onClick=${() => start(null)}>${isDry ? "Compare all" : "Rebuild all"}</button></div>
+      <button type="button" disabled=${Boolean(job)} onClick=${() => start(null)}>${isDry ? "Compare all" : "Rebuild all"}</button></div>
     <div class="table-box" tabindex="0" role="group" aria-label="Read models"><table class="numbers wide"><thead><tr><th scope="col">Name</th><th scope="col">Rows</th><th scope="col">Checkpoint</th><th scope="col">Lag</th><th scope="col" class="words">Last rebuild</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
       <tbody>${told.projections.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th><td>${count(one.rows)}</td><td>${count(one.checkpoint)}</td>
-        <td class=${one.lag ? "words-failed" : "words-completed"}>${count(one.lag)}</td><td class="words">${rebuildWords(one.last_rebuild)}</td>
-        <td><button type="button" class="quiet" disabled=${Boolean(running)} onClick=${() => start(one.name)} aria-label=${`${isDry ? "Compare" : "Rebuild"} ${one.name}`}>${isDry ? "Compare" : "Rebuild"}</button></td></tr>`)}</tbody></table></div>` : null}
+        <td class=${one.lag ? "words-failed" : "words-completed"}>${count(one.lag)}</td><td class="words">${rebuildWords(one.last_rebuild)}${one.last_comparison ? html`; ${rebuildWords(one.last_comparison)}` : null}</td>
+        <td><button type="button" class="quiet" disabled=${Boolean(job)} onClick=${() => start(one.name)} aria-label=${`${isDry ? "Compare" : "Rebuild"} ${one.name}`}>${isDry ? "Compare" : "Rebuild"}</button></td></tr>`)}</tbody></table></div>` : null}
   <//>`;
+}
+
+/** The rebuild or comparison that is under way, if one is. */
+function running(told) {
+  const jobs = told?.projections.flatMap((one) => [one.last_rebuild, one.last_comparison]) ?? [];
+  return jobs.find((job) => job && !job.ended_at) ?? null;
 }
 
 function rebuildWords(job) {

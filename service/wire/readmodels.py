@@ -38,6 +38,7 @@ _PROJECTION: Final[dict[str, Any]] = {
     "rows": 21,
     "digest": None,
     "last_rebuild": {**_REBUILD, "ended_at": _TIME, "step": "swapped", "outcome": "replaced", "position": 1_000_000},
+    "last_comparison": None,
 }
 
 
@@ -104,6 +105,7 @@ class ProjectionBody(BaseModel):
         None, description="Equal for stores that were told the same. Null unless it was asked for."
     )
     last_rebuild: RebuildBody | None = Field(description="Its last rebuild, be it under way; null when it had none.")
+    last_comparison: RebuildBody | None = Field(description="Its last dry run, be it under way; null when it had none.")
 
 
 class ProjectionsBody(BaseModel):

@@ -72,8 +72,10 @@ async def execute(store: Store, statement: str, **values: object) -> None:
 
 
 async def last_rebuild(store: Store) -> Rebuild:
+    """The last rebuild or dry run."""
     async with store.engine.connect() as connection:
-        return (await rebuilds.last_of(connection, EVERYTHING.projections))["runs"]
+        both = [await rebuilds.last_of(connection, EVERYTHING.projections, is_dry_run=dry) for dry in (False, True)]
+    return max((last["runs"] for last in both if last), key=lambda rebuild: rebuild.rebuild_id)
 
 
 # --- rebuilt = live ---------------------------------------------------------------------------------------------------

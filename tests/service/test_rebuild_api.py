@@ -100,6 +100,13 @@ async def test_a_rebuild_is_a_job_that_ends(store: Store) -> None:
     assert {one["last_rebuild"]["id"] for one in after["projections"]} == {job["id"]}
 
 
+async def test_a_dry_run_does_not_hide_the_last_rebuild(store: Store) -> None:
+    await store.post(a_run())
+    rebuilt, compared = await ended(store), await ended(store, dry_run=True)
+    for one in (await store.get("/projections"))["projections"]:
+        assert (one["last_rebuild"]["id"], one["last_comparison"]["id"]) == (rebuilt["id"], compared["id"])
+
+
 def test_every_read_model_can_be_asked_for_by_name() -> None:
     assert get_args(Name) == PROJECTIONS
 
