@@ -72,7 +72,7 @@ def test_a_whole_visit_takes_no_pointer(shown: Shown, open_page: OpenPage) -> No
     expect(failed).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
     expect(page.get_by_role("treegrid")).to_be_visible()
-    expect(page.get_by_role("button", name="Go to the failing step")).to_be_visible()  # The key leads there from now on.
+    expect(page.get_by_role("button", name="Go to the failing step")).to_be_visible()
     page.keyboard.press("e")
     expect(page.locator(".step[aria-selected=true]")).to_contain_text("lookup_account")
     tab_to(page, "tab", "Run")
