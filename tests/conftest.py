@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from service.settings import Settings
-from tests.databases import Databases, PostgresqlServer, SqliteFiles, postgresql_url
+from tests.databases import Databases, PostgresqlServer, SqliteFiles, postgresql_url, quick_directory
 from tests.trigrams import trigrams_url
 
 DATABASES = ("sqlite", "postgresql")
@@ -75,7 +75,7 @@ def empty_database_url(database: str, databases: Callable[[str], Databases]) -> 
 
 
 @pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Databases]]:
+def databases() -> Iterator[Callable[[str], Databases]]:
     """Gives the maker of databases of "sqlite", "postgresql" or TRIGRAMS. A server starts when it is first needed."""
     with ExitStack() as stack:
 
@@ -83,7 +83,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         def of(system: str) -> Databases:
             made: Databases
             if system == "sqlite":
-                made = SqliteFiles(tmp_path_factory.mktemp("sqlite"))
+                made = SqliteFiles(stack.enter_context(quick_directory()))
             elif system == TRIGRAMS:
                 made = PostgresqlServer(stack.enter_context(trigrams_url()))
             else:
