@@ -35,7 +35,7 @@ CHECKS: Final = [
 _LEFT_OUT: Final = frozenset({"GET /api/v1/events/stream"})
 # What deletes comes after what could have read it.
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_TIMEOUT_S: Final = 30
+_TIMEOUT_S: Final = 120
 THREAD: Final = "a thread"
 
 
