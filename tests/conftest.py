@@ -19,6 +19,20 @@ TRIGRAMS = "postgresql with pg_trgm"
 # What an SDK, its exporters or PostgreSQL's clients would read.
 FOREIGN_PREFIXES = ("LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "OTEL_", "PG")
 
+# What takes longest: it begins first, so that no process is left alone with it at the end.
+LONG = (
+    "tests/crash/",
+    "tests/sdk/",
+    "tests/pages/",
+    "tests/projections/test_rebuild.py",
+    "tests/projections/filters/test_equivalence.py",
+    "tests/replay/",
+    "tests/service/test_rebuild_api.py",
+    "tests/service/test_operations.py",
+    "tests/service/test_hostile_clients.py",
+    "tests/service/test_event_stream.py",
+)
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
@@ -47,6 +61,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--database")
         metafunc.parametrize("database", [chosen] if chosen else DATABASES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first. pytest-xdist keeps this order with --no-loadscope-reorder alone."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture

@@ -235,8 +235,12 @@ async def test_thousands_of_tiny_requests_at_once_are_all_answered(target: Targe
 
 @pytest.mark.parametrize("line", [b"X-Long: " + b"x" * 500_000, b"X-One: 1\r\n" * 50_000], ids=["long", "many"])
 async def test_an_enormous_head_is_answered_431(target: Target, line: bytes) -> None:
+    head = b"GET /health/live HTTP/1.1\r\nHost: spy\r\n" + line + line
+    give_up = time.monotonic() + PATIENCE_S
     async with target.serving_others():
-        answer = await target.talk(b"GET /health/live HTTP/1.1\r\nHost: spy\r\n", line, line)
+        # On a busy machine this client may be a slow one, too.
+        while (answer := await target.talk(head)).startswith(b"HTTP/1.1 408") and time.monotonic() < give_up:
+            pass
     assert answer.startswith(b"HTTP/1.1 431")
 
 
