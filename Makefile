@@ -70,5 +70,5 @@ $(runs): requirements.txt pyproject.toml | $(bin)/python
 	@touch $@
 
 $(tests): tests/requirements.txt $(runs)
-	$(pip) install --require-hashes --requirement tests/requirements.txt
+	$(pip) install --no-compile --require-hashes --requirement tests/requirements.txt
 	@touch $@

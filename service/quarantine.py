@@ -17,12 +17,19 @@ from service.dashboard import Text
 from service.errors import IngestRoute
 from service.intake import IntakePart, origin_of
 from service.keys import Scope
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
 from service.receipts import Order
 from service.wire.errors import error_responses
 from service.wire.log import RETRY_REQUEST, PositionsBody, QuarantinedItem, QuarantinePage, RetryReport
 
-router = APIRouter(prefix="/quarantine", tags=["log"], route_class=IngestRoute, responses=error_responses(401, 403))
+router = APIRouter(
+    prefix="/quarantine",
+    tags=["log"],
+    route_class=IngestRoute,
+    dependencies=[KNOWN_PARAMETERS_ONLY],
+    responses=error_responses(401, 403),
+)
 
 Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
 Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]

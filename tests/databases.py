@@ -73,7 +73,7 @@ class SqliteFiles:
 
     def drop(self, url: str) -> None:
         path = str(make_url(url).database)
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", "-lock"):
             Path(path + suffix).unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ const CAUSES = {
   same: "it had that value already",
   empty: "an empty value never replaces one that is not",
   outranked: "a patch's word stands against a post's",
-  unreadable: "it cannot be merged",
+  unreadable: "it is not what this field takes",
 };
 
 export function History({ runId, version, news, store }) {
