@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -22,7 +22,6 @@ from events.ids import parse_id
 from events.jsontext import NotJSON, loads, quoted, split_array, split_object
 from events.kinds import (
     CONTENTS_MEMBER,
-    UNSAID,
     AttachmentStored,
     FeedbackDeleted,
     FeedbackPatched,
@@ -33,7 +32,6 @@ from events.kinds import (
     RunPatched,
     RunPosted,
     attachment_payload,
-    decode_run_fields,
     feedback_stream,
     project_payload,
     project_stream,
@@ -46,7 +44,18 @@ from events.upcasters import joined
 from projections import words
 from projections.essence import essence_of
 from projections.extraction import preview
-from projections.words import NAME_CHARS_MAX, column_text, project_id_of, read, read_id
+from projections.words import (
+    NAME_CHARS_MAX,
+    Words,
+    Written,
+    column_text,
+    id_of,
+    project_id_of,
+    read,
+    read_id,
+    usual,
+    words_in,
+)
 from service.multipart import Multipart, Part
 
 Item = NewEvent | Refused
@@ -66,7 +75,6 @@ PATCH: Final[Operation] = "patch"
 
 _RUN_EVENTS: Final[dict[Operation, type[RunPosted] | type[RunPatched]]] = {POST: RunPosted, PATCH: RunPatched}
 _RANKS: Final[dict[Operation, int]] = {POST: words.POST, PATCH: words.PATCH}
-_LOOKED_AT: Final = frozenset(RunFields.__struct_fields__) - {"contents"}
 # Where a run stands and what it is called stays in the log however long it is: lists and trees are made of it.
 _NEVER_MOVED: Final = frozenset(
     {
@@ -74,8 +82,11 @@ _NEVER_MOVED: Final = frozenset(
         *("session_name", "session_id", "project_name", "reference_example_id"),
     }
 )
-# How a field begins that comes after others in a JSON object.
-_NAMED: Final = {name: f',"{name}":'.encode() for name in _LOOKED_AT}
+# How a field begins that comes after others in a JSON object, for those that clients send in parts of their own.
+_NAMED: Final = {
+    name: f',"{name}":'.encode()
+    for name in ("inputs", "outputs", "error", "events", "extra", "serialized", "attachments")
+}
 _SPACE: Final = frozenset({b" ", b"\t", b"\n", b"\r"})
 _NEEDED: Final = ("name", "run_type", "start_time")
 _SEALED_AT_ONCE: Final = 16
@@ -117,34 +128,64 @@ def _sealed(items: Iterable[Item | _Read]) -> Iterator[Item]:
 def _read_run(
     operation: Operation, raw: bytes, source: str, field_bytes_max: int, run_id: bytes | None = None
 ) -> Iterator[Item | _Read]:
+    written = usual(raw)
+    if written is None:
+        yield from _read_odd_run(operation, raw, source, field_bytes_max, run_id)
+        return
+    item = _usual_run(operation, raw, written, run_id or id_of(written.id), source, field_bytes_max)
+    yield item
+    if said(written.attachments) and not isinstance(item, Refused):
+        yield from _inline_attachments(operation, item.stream[1:], bytes(written.attachments))
+
+
+def _read_odd_run(
+    operation: Operation, raw: bytes, source: str, field_bytes_max: int, run_id: bytes | None
+) -> Iterator[Item | _Read]:
     try:
         fields = run_fields(raw)
     except NotJSON as error:
         yield Refused(source, f"{source} is not a JSON object: {error}", raw)
         return
-    item = _run_item(operation, raw, fields, run_id or read_id(fields.id), source, field_bytes_max)
+    item = _odd_run(operation, raw, fields, run_id or read_id(fields.id), source, field_bytes_max)
     yield item
-    if not isinstance(item, Refused) and said(fields.attachments):
+    if said(fields.attachments) and not isinstance(item, Refused):
         yield from _inline_attachments(operation, item.stream[1:], bytes(fields.attachments))
 
 
-def _run_item(
+def _usual_run(
+    operation: Operation, raw: bytes, written: Written, run_id: bytes | None, source: str, field_bytes_max: int
+) -> Item | _Read:
+    if operation == POST and (written.name is None or written.run_type is None or written.start_time is None):
+        return _unfit(source, raw, run_id, [name for name in _NEEDED if getattr(written, name) is None])
+    if run_id is None:
+        return _unfit(source, raw, run_id)
+    if len(raw) > field_bytes_max and (large := _offloaded_run(operation, run_id, raw, field_bytes_max)) is not None:
+        return large
+    return _read_as(operation, run_id, raw, words_in(written, _RANKS[operation]))
+
+
+def _odd_run(
     operation: Operation, raw: bytes, fields: RunFields, run_id: bytes | None, source: str, field_bytes_max: int
 ) -> Item | _Read:
+    """The same of a write in which something is not what it should be."""
+    missing = [name for name in _NEEDED if not said(getattr(fields, name))] if operation == POST else []
+    if missing or run_id is None:
+        return _unfit(source, raw, run_id, missing)
+    if len(raw) > field_bytes_max and (large := _offloaded_run(operation, run_id, raw, field_bytes_max)) is not None:
+        return large
+    return _read_as(operation, run_id, raw, read(_RUN_EVENTS[operation](run_id, raw)))
+
+
+def _read_as(operation: Operation, run_id: bytes, raw: bytes, told: Words) -> _Read:
+    event = _RUN_EVENTS[operation]
+    return _Read(event.__name__, run_stream(run_id), raw, event(run_id, raw, words=told))
+
+
+def _unfit(source: str, raw: bytes, run_id: bytes | None, missing: Sequence[str] = ()) -> Refused:
     if run_id is None:
         return Refused(source, f"{source} has no id that is a UUID", raw)
-    missing = [name for name in _NEEDED if not said(getattr(fields, name))] if operation == POST else ()
-    if missing:
-        needed = "a post needs name, run_type and start_time"
-        return Refused(source, f"{source}: {needed}, and {', '.join(missing)} is missing", raw)
-    event = _RUN_EVENTS[operation]
-    if len(raw) > field_bytes_max:
-        large = _offloaded_run(operation, run_id, raw, field_bytes_max)
-        if large is not None:
-            return large
-    if fields.contents is not UNSAID:
-        fields = msgspec.structs.replace(fields, contents=UNSAID)  # The name is ours, whoever sent it.
-    return _Read(event.__name__, run_stream(run_id), raw, event(run_id, fields, read(fields, raw, _RANKS[operation])))
+    needed = "a post needs name, run_type and start_time"
+    return Refused(source, f"{source}: {needed}, and {', '.join(missing)} is missing", raw)
 
 
 def _offloaded_run(operation: Operation, run_id: bytes, raw: bytes, field_bytes_max: int) -> NewEvent | None:
@@ -167,12 +208,13 @@ def _offloaded_run(operation: Operation, run_id: bytes, raw: bytes, field_bytes_
     }
     essences = {name: essence for name, value in large.items() if (essence := essence_of(name, value)) is not None}
     payload = offload(members, moved, essences)
-    event, fields = _RUN_EVENTS[operation], run_fields(payload)
+    event = _RUN_EVENTS[operation]
+    told = read(event(run_id, payload, is_offloaded=True))
     return seal(
         event.__name__,
         run_stream(run_id),
         payload,
-        event(run_id, fields, read(fields, payload, _RANKS[operation])),
+        event(run_id, payload, is_offloaded=True, words=told),
         codec=Codec.OFFLOADED,
         contents=tuple(contents.values()),
     )
@@ -393,10 +435,10 @@ def _item(entry: _RunParts | _Attached | Item, writes: Mapping[bytes, Operation]
 
 def _run_of_parts(run: _RunParts, field_bytes_max: int) -> Item | _Read:
     payload = _put_together(run)
-    fields = None if payload is None else _decoded_whole(payload, run.fields)
-    if payload is None or fields is None:
-        return _unusual_run_of_parts(run, field_bytes_max)
-    return _run_item(run.operation, payload, fields, run.run_id, run.source, field_bytes_max)
+    written = None if payload is None else _decoded_whole(payload, run.fields)
+    if payload is None or written is None:
+        return _odd_run_of_parts(run, field_bytes_max)
+    return _usual_run(run.operation, payload, written, run.run_id, run.source, field_bytes_max)
 
 
 def _put_together(run: _RunParts) -> bytes | None:
@@ -414,34 +456,28 @@ def _put_together(run: _RunParts) -> bytes | None:
     return b"".join(pieces)
 
 
-def _decoded_whole(payload: bytes, parts: Mapping[str, bytes]) -> RunFields | None:
-    """The fields of a payload that was put together, when it is JSON in which every part is the value of its name.
+def _decoded_whole(payload: bytes, parts: Mapping[str, bytes]) -> Written | None:
+    """The write that was put together, when it is JSON in which every part is the value of its name.
 
     Only then was each of them one JSON value: `1,"name":2` in a part, say, would have added a member.
     """
-    try:
-        fields = decode_run_fields(payload)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    for name, raw in parts.items():
-        if getattr(fields, name) != Raw(raw):
-            return None
-    return fields
+    written = usual(payload)
+    if written is not None:
+        for name, raw in parts.items():
+            if getattr(written, name) != Raw(raw):
+                return None
+    return written
 
 
-def _unusual_run_of_parts(run: _RunParts, field_bytes_max: int) -> Item | _Read:
+def _odd_run_of_parts(run: _RunParts, field_bytes_max: int) -> Item | _Read:
     sent = b"{}" if run.main is None else run.main
     main = sent.strip()
     try:
-        fields = run_fields(main)
+        run_fields(main)
     except NotJSON as error:
         return Refused(run.source, f"{run.source} is not a JSON object: {error}", _assembled(b"{}", run.fields, sent))
-    readable = {name: _readable(raw) for name, raw in run.fields.items()}
-    payload = _assembled(main, readable)
-    looked_at = {name: Raw(raw) for name, raw in readable.items() if name in _LOOKED_AT}
-    if looked_at:
-        fields = msgspec.structs.replace(fields, **looked_at)
-    return _run_item(run.operation, payload, fields, run.run_id, run.source, field_bytes_max)
+    payload = _assembled(main, {name: _readable(raw) for name, raw in run.fields.items()})
+    return _odd_run(run.operation, payload, run_fields(payload), run.run_id, run.source, field_bytes_max)
 
 
 _decode_raw = msgspec.json.Decoder(Raw).decode
