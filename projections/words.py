@@ -258,10 +258,20 @@ _NO_OUTPUTS: Final = Outputs(preview(b"{}"), None, None)
 
 def _facts(raw: Raw, rank: int) -> Facts:
     extra = bytes(raw)
-    return _cached_facts(extra, rank) if len(extra) <= _CACHED_EXTRA_BYTES_MAX else _read_facts(extra, rank)
+    if len(extra) > _CACHED_EXTRA_BYTES_MAX:
+        return _as_patched(_read_facts(extra)) if rank == PATCH else _read_facts(extra)
+    return _cached_patched(extra) if rank == PATCH else _cached_posted(extra)
 
 
-def _read_facts(extra: bytes, rank: int) -> Facts:
+def _as_patched(facts: Facts) -> Facts:
+    """What a PATCH says with the `extra` of which a POST says this."""
+    if facts.metadata is None:
+        return facts
+    return msgspec.structs.replace(facts, metadata=pairs.as_patched(facts.metadata))
+
+
+def _read_facts(extra: bytes) -> Facts:
+    """What the `extra` of a POST says."""
     facts = extra_facts(extra)
     return Facts(
         cut(facts.thread_id, WORD_CHARS_MAX),
@@ -271,22 +281,23 @@ def _read_facts(extra: bytes, rank: int) -> Facts:
         cut(facts.ls_model_name, WORD_CHARS_MAX),
         cut(facts.ls_provider, WORD_CHARS_MAX),
         None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
-        _metadata(extra, facts.metadata, rank),
+        _metadata(extra, facts.metadata),
     )
 
 
-# A run's PATCH mostly repeats the `extra` of its POST, and runs of one program are much alike in it.
-_cached_facts: Final = lru_cache(maxsize=1024)(_read_facts)
+# Runs of one program are much alike in their `extra`, and a run's PATCH mostly repeats that of its POST.
+_cached_posted: Final = lru_cache(maxsize=1024)(_read_facts)
+_cached_patched: Final = lru_cache(maxsize=1024)(lambda extra: _as_patched(_cached_posted(extra)))
 _CACHED_EXTRA_BYTES_MAX: Final = 2048
 
 
-def _metadata(extra: bytes, usual: dict[str, Any] | None, rank: int) -> str | None:
+def _metadata(extra: bytes, usual: dict[str, Any] | None) -> str | None:
     """The column of metadata. Of usual metadata mostly nothing has to be escaped or cut."""
     # Without a backslash there are no control characters either: JSON has them as escapes alone.
-    if usual is not None and b"\\" not in extra and (column := pairs.plain(usual, rank)) is not None:
+    if usual is not None and b"\\" not in extra and (column := pairs.plain(usual, POST)) is not None:
         return column
     raw = metadata_of(extra)
-    return None if raw is None else pairs.written(raw, rank, rank_of)
+    return None if raw is None else pairs.written(raw, POST, rank_of)
 
 
 # --- projects ---------------------------------------------------------------------------------------------------------
