@@ -13,9 +13,11 @@ from events.log import NewEvent, Refused
 from service.auth import Caller, authorise
 from service.errors import IngestRoute
 from service.intake import IntakePart
-from service.items import PATCH, POST, Item, UnusableBody, UnusableItem, each_of_batch, each_of_multipart, run_items
+from service.items import PATCH, POST, Item, UnusableBody, UnusableItem
 from service.keys import Scope
 from service.multipart import boundary_of, split
+from service.multipart_items import each_of_multipart
+from service.run_items import each_of_batch, run_items
 from service.wire.errors import error_responses
 from service.wire.ingest import (
     BATCH_REQUEST,

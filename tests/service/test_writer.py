@@ -20,7 +20,8 @@ from events.receipts import Origin
 from events.schema import quarantine, receipts
 from projections import projector
 from projections.runs import runs
-from service.items import POST, run_items
+from service.items import POST
+from service.run_items import run_items
 from service.writer import Busy, IngestWriter, Memory, Result
 from tests.service.apps import Store, a_run, open_store
 
