@@ -152,6 +152,12 @@ class Memory:
 
     async def take(self, hold: Hold, size: int) -> None:
         """Take `size` bytes more for a share."""
+        if not self._has_room(hold, size):
+            await self._wait_for_room(hold, size)
+        self._bytes_held += size
+        self._holders[hold] = None
+
+    async def _wait_for_room(self, hold: Hold, size: int) -> None:
         self._waiting += 1
         try:
             async with asyncio.timeout(self._patience_s):
@@ -161,8 +167,6 @@ class Memory:
             raise Busy(self._bytes_max) from None
         finally:
             self._waiting -= 1
-        self._bytes_held += size
-        self._holders[hold] = None
 
     def end(self, hold: Hold, size: int) -> None:
         """Give back all that a share holds."""
@@ -172,8 +176,9 @@ class Memory:
     def give_back(self, size: int) -> None:
         """Give bytes back and let those who wait look again."""
         self._bytes_held -= size
-        self._freed.set()
-        self._freed = asyncio.Event()
+        if self._waiting:
+            self._freed.set()
+            self._freed = asyncio.Event()
 
     def _has_room(self, hold: Hold, size: int) -> bool:
         return self._bytes_held + size <= self._bytes_max or next(iter(self._holders), hold) is hold
@@ -319,11 +324,12 @@ class IngestWriter:
         """Wait for the requests that have arrived and are being prepared: a commit costs much the same for many."""
         for _ in range(_JOIN_TURNS):  # Those that the loop has read, but whose handlers had no turn yet.
             await asyncio.sleep(0)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_JOIN_S):
-                while self._preparing and not self._stopping:
-                    self._arrived.clear()
-                    await self._arrived.wait()
+        if self._preparing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_JOIN_S):
+                    while self._preparing and not self._stopping:
+                        self._arrived.clear()
+                        await self._arrived.wait()
         self._arrived.set()
 
     def _next_group(self) -> list[_Waiting]:
