@@ -16,8 +16,9 @@ from events.turns import Turn
 from service.auth import Caller
 from service.body import read_body
 from service.items import Item
+from service.memory import Hold, Memory
 from service.settings import Settings
-from service.writer import Hold, IngestWriter, Memory, Result
+from service.writer import IngestWriter, Result
 
 T = TypeVar("T")
 
