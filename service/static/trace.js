@@ -6,16 +6,17 @@ import { Icon, STATUS_WORDS, StatusIcon, TypeIcon } from "./icons.js";
 import { useKeys } from "./keyboard.js";
 import { later } from "./later.js";
 import { Minimap } from "./minimap.js";
+import { Ago } from "./moments.js";
 import { counted, count, dollars } from "./numbers.js";
 import { place, tracesHref } from "./place.js";
 import { ShareButton } from "./sharing.js";
 import { Splitter } from "./splitter.js";
 import { LogStream } from "./stream.js";
 import { Timeline } from "./timeline.js";
-import { ago, duration, exactTime } from "./times.js";
+import { duration } from "./times.js";
 import { OwnTrace, SharedTrace } from "./trace_sources.js";
 import { TraceStore } from "./trace_store.js";
-import { classes, html, useEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
+import { classes, html, useEffect, useLayoutEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
 
 const MINIMAP_ROWS = 24;
 const RunPanel = later(() => import("./run.js"), "RunPanel");
@@ -73,8 +74,8 @@ function keptTab() {
 /** Follows what is said of a trace; null where it is not to be followed. */
 function useTraceStream(source, store, onNews) {
   const [stream, setStream] = useState(null);
+  useLayoutEffect(() => { store.read(); }, [source]);
   useEffect(() => {
-    store.read();
     if (source.isShared) return undefined;
     const opened = new LogStream({ trace_id: source.traceId }, () => {
       store.refresh();
@@ -108,7 +109,7 @@ function TraceHead({ store, stream, now, choose }) {
     <dl class="facts">
       <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} since=${root.start} />${STATUS_WORDS[status]}</dd></div>
       ${project ? html`<div><dt>Project</dt><dd><a href=${tracesHref({ project })}>${project}</a></dd></div>` : null}
-      ${root.start === null ? null : html`<div><dt>Started</dt><dd><time title=${exactTime(root.start)}>${ago(root.start, Date.now())}</time></dd></div>`}
+      ${root.start === null ? null : html`<div><dt>Started</dt><dd><${Ago} iso=${new Date(root.start).toISOString()} /></dd></div>`}
       <div><dt>Latency</dt><dd>${duration(took)}</dd></div>
       <div><dt>Runs</dt><dd>${count(tree.totalRuns)}</dd></div>
       ${root.tokens === null ? null : html`<div><dt>Tokens</dt><dd>${count(root.tokens)}</dd></div>`}

@@ -141,6 +141,10 @@ function Heads() {
 }
 
 function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, isFresh }) {
+  return useMemo(() => drawnRow(row, rowPlace, rowHeight, now, slowest, isCurrent, isFresh), [row, rowPlace, rowHeight, now, slowest, isCurrent, isFresh]);
+}
+
+function drawnRow(row, rowPlace, rowHeight, now, slowest, isCurrent, isFresh) {
   const took = lasted(row, now);
   const top = { transform: `translateY(${rowPlace * rowHeight}px)`, height: `${rowHeight}px` };
   return html`<div class=${classes("grid-row", isCurrent && "is-current", isFresh && "is-fresh", row.status === "failed" && "is-failed")} style=${top} role="row" id=${`trace-${row.id}`} aria-rowindex=${rowPlace + 2} aria-selected=${isCurrent}>
