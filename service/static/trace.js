@@ -20,6 +20,7 @@ import { classes, html, useEffect, useLayoutEffect, useMemo, useRef, useState, u
 
 const MINIMAP_ROWS = 24;
 const RunPanel = later(() => import("./run.js"), "RunPanel");
+const History = later(() => import("./history.js"), "History");
 
 export function TracePage({ id }) {
   return html`<${TraceView} source=${useMemo(() => new OwnTrace(id), [id])} />`;
@@ -48,7 +49,7 @@ function TraceView({ source }) {
 
   if (!tree) {
     if (!error) return html`<p class="loading" role="status">Reading the trace…</p>`;
-    return html`<div class="empty"><h1>${error.status === 404 ? (source.isShared ? "Nothing is shared here" : "There is no such trace") : "The trace cannot be shown"}</h1><${Problem} error=${error} retry=${() => store.read()} />${source.isShared ? null : html`<p><a href=${homeHref()}>Go to the traces</a></p>`}</div>`;
+    return html`<${NoTrace} store=${store} error=${error} news=${news} />`;
   }
   const step = tree.byId.get(selected) ?? null;
   const panel = selected ? html`<${RunPanel} key=${selected} runId=${selected} step=${step} news=${news} store=${store} />` : null;
@@ -60,6 +61,17 @@ function TraceView({ source }) {
       ${panel ? html`<${Splitter} />` : null}
       ${panel ? html`<aside class="panel" aria-label="Run"><button type="button" class="quiet panel-back" onClick=${close}><${Icon} name="chevron" size=${12} />Back to the tree</button>${panel}</aside>` : null}
     </div>
+  </div>`;
+}
+
+/** What there is in place of a trace: why it cannot be shown, and of one that was erased what happened to it. */
+function NoTrace({ store, error, news }) {
+  const { source } = store;
+  const isAbsent = error.status === 404;
+  const words = !isAbsent ? "The trace cannot be shown" : source.isShared ? "Nothing is shared here" : "There is no such trace";
+  return html`<div class="empty"><h1>${words}</h1><${Problem} error=${error} retry=${() => store.read()} />
+    ${source.isShared ? null : html`<p><a href=${homeHref()}>Go to the traces</a></p>`}
+    ${isAbsent && !source.isShared ? html`<${History} runId=${source.traceId} news=${news} store=${store} isAlone=${true} />` : null}
   </div>`;
 }
 
@@ -107,7 +119,7 @@ function TraceHead({ store, stream, now, choose }) {
       <span class="head-end">${stream ? html`<${LiveSwitch} stream=${stream} />` : null}</span>
     </div>
     <dl class="facts">
-      <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} since=${root.start} />${STATUS_WORDS[status]}</dd></div>
+      <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} since=${root.start} now=${now} />${STATUS_WORDS[status]}</dd></div>
       ${project ? html`<div><dt>Project</dt><dd><a href=${tracesHref({ project })}>${project}</a></dd></div>` : null}
       ${root.start === null ? null : html`<div><dt>Started</dt><dd><${Ago} iso=${new Date(root.start).toISOString()} /></dd></div>`}
       <div><dt>Latency</dt><dd>${duration(took)}</dd></div>
