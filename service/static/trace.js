@@ -89,7 +89,13 @@ function useTraceStream(source, store, onNews) {
   useLayoutEffect(() => { store.read(); }, [source]);
   useEffect(() => {
     if (source.isShared) return undefined;
+    let isConnected = false;
     const opened = new LogStream({ trace_id: source.traceId }, () => {
+      if (!isConnected) {
+        isConnected = true;
+        store.catchUp();
+        return;
+      }
       store.refresh();
       store.forgetRuns();
       onNews();

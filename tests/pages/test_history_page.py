@@ -89,7 +89,7 @@ def test_what_ran_as_of_a_version_had_run_until_that_was_recorded(shared_server:
     expect(page.locator(".as-of")).to_be_visible()
     latency = page.locator(".trace-head .facts div").filter(has_text="Latency")
     expect(latency).to_contain_text("s")
-    for place in (latency, page.locator(".bar-words")):
+    for place in (latency, page.locator(".bar-words"), page.locator(".axis")):
         expect(place).not_to_contain_text(re.compile(r"\d [hm] "))
     assert page.evaluate("Date.now()") > (datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000
     expect(page.locator(".step .status, .trace-head .status, .run .status")).to_have_count(3)
