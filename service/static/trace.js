@@ -69,8 +69,10 @@ function NoTrace({ store, error, news }) {
   const { source } = store;
   const isAbsent = error.status === 404;
   const words = !isAbsent ? "The trace cannot be shown" : source.isShared ? "Nothing is shared here" : "There is no such trace";
-  return html`<div class="empty"><h1>${words}</h1><${Problem} error=${error} retry=${() => store.read()} />
-    ${source.isShared ? null : html`<p><a href=${homeHref()}>Go to the traces</a></p>`}
+  const retry = () => store.read();
+  return html`<div class="empty"><h1>${words}</h1>
+    ${isAbsent ? html`<p role="alert">${error.message}</p>` : html`<${Problem} error=${error} retry=${retry} />`}
+    <p class="empty-ways">${isAbsent ? html`<button type="button" onClick=${retry}>Look again</button>` : null}${source.isShared ? null : html`<a class="button" href=${homeHref()}>Go to the traces</a>`}</p>
     ${isAbsent && !source.isShared ? html`<${History} runId=${source.traceId} news=${news} store=${store} isAlone=${true} />` : null}
   </div>`;
 }

@@ -115,7 +115,7 @@ def test_of_an_erased_trace_its_history_and_the_erasure_are_shown(shared_server:
     expect(page.get_by_role("slider")).to_have_count(0)
     page.goto(f"{shared_server.url}/ui/traces/{uuid.uuid4()}")
     expect(page.get_by_role("heading", name="There is no such trace")).to_be_visible()
-    expect(page.get_by_role("alert")).to_have_count(1)
+    expect(page.locator(".mutation, .problem")).to_have_count(0)
 
 
 def test_any_two_versions_are_compared(corrected: str, open_page: OpenPage) -> None:
