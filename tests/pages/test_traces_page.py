@@ -317,7 +317,7 @@ def test_a_lost_connection_shows_and_what_was_missed_comes_when_it_is_back(
 def test_what_came_before_the_log_was_followed_is_shown(shared_server: Server, open_page: OpenPage) -> None:
     page = open_page(f"{shared_server.url}/ui/operations")
     held: list[Route] = []
-    page.route("**/events/stream*", held.append)
+    page.route("**/events/stream*", lambda route: held.append(route))
     page.goto(shared_server.url)
     expect(page.locator(".grid-row, .first-steps").first).to_be_visible()
     with client_of(shared_server) as client:
