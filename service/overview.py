@@ -14,6 +14,7 @@ from projections.stats import DAY_US, HOUR_US
 from service.auth import authorise
 from service.dashboard import TIME_SCHEMA, Text, Time
 from service.keys import Scope
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
 from service.wire.errors import error_responses
 from service.wire.overview import Latency, OverviewBucket, OverviewLine, OverviewResponse, TracesByStatus
@@ -21,7 +22,7 @@ from service.wire.overview import Latency, OverviewBucket, OverviewLine, Overvie
 router = APIRouter(
     prefix="/dashboard/stats",
     tags=["dashboard"],
-    dependencies=[Depends(authorise(Scope.READ))],
+    dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],
     responses=error_responses(401, 403, 504),
 )
 

@@ -18,7 +18,7 @@ const CAUSES = {
   same: "it had that value already",
   empty: "an empty value never replaces one that is not",
   outranked: "a patch's word stands against a post's",
-  unreadable: "it cannot be merged",
+  unreadable: "it is not what this field takes",
 };
 
 /** The history of a run. `isAlone` where it stands for a run that is not shown, because it was erased or never was. */
