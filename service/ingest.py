@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from events.ids import parse_id
@@ -16,6 +16,7 @@ from service.intake import IntakePart
 from service.items import PATCH, POST, Item, UnusableBody, UnusableItem, each_of_batch, each_of_multipart, run_items
 from service.keys import Scope
 from service.multipart import boundary_of, split
+from service.routes import LateRouter
 from service.wire.errors import error_responses
 from service.wire.ingest import (
     BATCH_REQUEST,
@@ -27,7 +28,7 @@ from service.wire.ingest import (
 )
 from service.writer import Result
 
-router = APIRouter(tags=["ingest"], route_class=IngestRoute, responses=error_responses(401, 403, 413, 415, 503))
+router = LateRouter(tags=["ingest"], route_class=IngestRoute, responses=error_responses(401, 403, 413, 415, 503))
 
 Ingester = Annotated[Caller, Depends(authorise(Scope.INGEST))]
 _MULTIPART_TAKEN: Final = Accepted(message="Runs ingested").model_dump_json().encode()

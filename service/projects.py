@@ -5,7 +5,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Depends, HTTPException, Query, Request
 from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -27,11 +27,12 @@ from service.ingest import Ingester
 from service.intake import IntakePart, origin_of
 from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.projects import DeletedBody, SessionBody, SessionCreation, SessionPatch, SettingsBody
 
-router = APIRouter(tags=["projects"], responses=error_responses(401, 403))
+router = LateRouter(tags=["projects"], responses=error_responses(401, 403))
 
 Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
 Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,11 +23,12 @@ from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
 from service.paths import API_ROOT
 from service.rebuild_jobs import RebuildJobs
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.readmodels import ProjectionBody, ProjectionsBody, RebuildBody, RebuildRequest
 
-router = APIRouter(prefix="/projections", tags=["projections"], responses=error_responses(401, 403, 503))
+router = LateRouter(prefix="/projections", tags=["projections"], responses=error_responses(401, 403, 503))
 
 _US_PER_S = 1_000_000
 _ADMINISTRATING = (Depends(refuse_foreign_origin), Depends(authorise(Scope.ADMIN)))

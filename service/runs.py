@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,11 +29,12 @@ from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
 from service.rendering import StatusWords
 from service.requests import is_langsmith_sdk
+from service.routes import LateRouter
 from service.run_fields import V1, document, parts_of
 from service.wire.errors import NOT_MODIFIED, error_responses
 from service.wire.runs import RunResponse
 
-router = APIRouter(
+router = LateRouter(
     tags=["runs"],
     dependencies=[Depends(authorise(Scope.READ))],
     responses=error_responses(401, 403, 504),
