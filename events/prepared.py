@@ -7,23 +7,21 @@ a driver takes to find a few rows (docs/performance.md).
 import itertools
 import logging
 import re
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import asyncpg
 from sqlalchemy import BindParameter, Dialect, TextClause, bindparam
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import SelectBase
 
+from events.dialect import driver_errors
 from events.dialect.sqlite_connection import ReadConnection
 
 Row = Sequence[Any]
 
 _log = logging.getLogger("sqlalchemy.engine.Engine")
 
-_ERRORS: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _PADDED_MAX: Final = 1024
 _MANY: Final = re.compile(r"(NOT )?IN \(?__\[POSTCOMPILE_(\w+)\]\)?")
 
@@ -63,7 +61,7 @@ class Prepared:
                 return await driver.rows(text, arguments)
             found: list[Row] = await driver.fetch(text, *arguments)  # type: ignore[union-attr]
             return found
-        except _ERRORS as error:
+        except driver_errors(dialect.name) as error:
             raise DBAPIError(text, None, error) from error
 
 
