@@ -63,7 +63,8 @@ def build(edges: Iterable[Edge[P]], root_id: bytes) -> Tree[P]:
     for node in in_order:
         if node is not root:
             _parent(node, nodes, root).children.append(node)
-    root.children.sort(key=_start_and_id)
+    if len(nodes) > len(in_order):  # Only missing ones were not hung in their order.
+        root.children.sort(key=_start_and_id)
     return _measured(root)
 
 
@@ -121,7 +122,11 @@ def _cuts(nodes: dict[bytes, Node[P]], root_id: bytes) -> list[bytes]:
     """One run of each cycle: the root when the cycle passes through it, else the earliest."""
     cuts: list[bytes] = []
     walked_by: dict[bytes, bytes] = {}
-    for first in nodes:
+    for first, node in nodes.items():
+        above = None if node.edge is None else node.edge.parent_id
+        if first not in walked_by and (above is None or above in walked_by or above not in nodes):
+            walked_by[first] = first  # Most runs come after their parents: no cycle passes through them.
+            continue
         path: list[bytes] = []
         at: bytes | None = first
         while at is not None and at in nodes and at not in walked_by:
@@ -154,11 +159,13 @@ def _start_and_id(node: Node[P]) -> tuple[int, bytes]:
 
 
 def _measured(root: Node[P]) -> Tree[P]:
-    total_runs = max_depth = 0
-    for node, depth in _walk(root):
-        total_runs += not node.missing
-        max_depth = max(max_depth, depth)
-    return Tree(root, total_runs, max_depth)
+    total_runs = depth = 0
+    level = [root]
+    while level:
+        total_runs += sum(node.edge is not None for node in level)
+        depth += 1
+        level = [child for node in level for child in node.children]
+    return Tree(root, total_runs, depth)
 
 
 def _walk(root: Node[P]) -> Iterator[tuple[Node[P], int]]:
