@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.prepared import Prepared, given
+from events.prepared import Prepared, Question, given
 from events.schema import SHARD, content_holders, contents
 
 
@@ -16,9 +16,9 @@ async def read_content(connection: AsyncConnection, content_hash: bytes, *, shar
     return None if body is None else bytes(body)
 
 
-async def holds_contents(connection: AsyncConnection, stream: bytes, *, shard: int = SHARD) -> bool:
+def holding_contents(stream: bytes, *, shard: int = SHARD) -> Question[bool]:
     """Whether any event of a stream has a part of it in the content store."""
-    return bool(await _HELD.rows(connection, shard=shard, stream=stream))
+    return _HELD.asking(bool, shard=shard, stream=stream)
 
 
 _HELD: Final = Prepared(

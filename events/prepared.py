@@ -7,23 +7,28 @@ a driver takes to find a few rows (docs/performance.md).
 import itertools
 import logging
 import re
-import sqlite3
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-import asyncpg
 from sqlalchemy import BindParameter, Dialect, TextClause, bindparam
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import SelectBase
 
+from events.dialect import driver_errors
 from events.dialect.sqlite_connection import ReadConnection
 
 Row = Sequence[Any]
+Statement = tuple[str, tuple[Any, ...]]
+"""SQL, and the values of its places."""
+Answer = TypeVar("Answer")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
 
 _log = logging.getLogger("sqlalchemy.engine.Engine")
 
-_ERRORS: Final = (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _PADDED_MAX: Final = 1024
 _MANY: Final = re.compile(r"(NOT )?IN \(?__\[POSTCOMPILE_(\w+)\]\)?")
 
@@ -51,20 +56,65 @@ class Prepared:
         On SQLite one is begun when there is none; on PostgreSQL, where each statement sees its own moment anyway, the
         first ones of a connection need none. Raises SQLAlchemy's DBAPIError when the database does not answer.
         """
+        (rows,) = await _rows(connection, [self.statement(connection, values)])
+        return rows
+
+    def asking(self, read: Callable[[list[Row]], Answer], **values: Any) -> "Question[Answer]":
+        """The question that `read` answers from the rows, to be asked with others."""
+        return Question(self, values, read)
+
+    def statement(self, connection: AsyncConnection, values: Mapping[str, Any]) -> Statement:
+        """The query in the words of this database, with the values."""
         dialect = connection.dialect
         written = self._written.get(dialect.name)
         if written is None:
             written = self._written[dialect.name] = _write(self._query, dialect)
-        text, arguments = written.filled(values)
+        return written.filled(values)
+
+
+class Question(Generic[Answer]):
+    """A query with its values, and how its rows are read."""
+
+    def __init__(self, query: Prepared, values: Mapping[str, Any], read: Callable[[list[Row]], Answer]) -> None:
+        self._query, self._values, self._read = query, values, read
+
+    async def answer(self, connection: AsyncConnection) -> Answer:
+        """The answer. Raises DBAPIError as `Prepared.rows` does."""
+        return self._read(await self._query.rows(connection, **self._values))
+
+    def statement(self, connection: AsyncConnection) -> Statement:
+        """What is asked of this database."""
+        return self._query.statement(connection, self._values)
+
+    def read(self, rows: list[Row]) -> Answer:
+        """The answer that the rows give."""
+        return self._read(rows)
+
+
+async def answers(
+    connection: AsyncConnection, first: Question[A], second: Question[B], third: Question[C], fourth: Question[D]
+) -> tuple[A, B, C, D]:
+    """The answers to four questions of which none waits for another's.
+
+    On SQLite they are one errand of the connection's thread: handing over costs more than finding a few rows does.
+    Raises DBAPIError as `Prepared.rows` does.
+    """
+    asked = (first, second, third, fourth)
+    a, b, c, d = await _rows(connection, [question.statement(connection) for question in asked])
+    return first.read(a), second.read(b), third.read(c), fourth.read(d)
+
+
+async def _rows(connection: AsyncConnection, statements: Sequence[Statement]) -> list[list[Row]]:
+    """The rows of each statement, from one moment on SQLite."""
+    for text, arguments in statements:
         _announce(connection, text, arguments)
-        driver = connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]
-        try:
-            if isinstance(driver, ReadConnection):
-                return await driver.rows(text, arguments)
-            found: list[Row] = await driver.fetch(text, *arguments)  # type: ignore[union-attr]
-            return found
-        except _ERRORS as error:
-            raise DBAPIError(text, None, error) from error
+    driver: Any = connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]
+    try:
+        if isinstance(driver, ReadConnection):
+            return await driver.rows(statements)
+        return [await driver.fetch(text, *arguments) for text, arguments in statements]
+    except driver_errors(connection.dialect.name) as error:
+        raise DBAPIError(statements[0][0], None, error) from error
 
 
 def _announce(connection: AsyncConnection, text: str, arguments: tuple[Any, ...]) -> None:
@@ -86,7 +136,7 @@ class _Written(NamedTuple):
     spread: frozenset[str]
     """Those names that stand for several values, each with a place of its own."""
 
-    def filled(self, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    def filled(self, values: Mapping[str, Any]) -> Statement:
         """The text, and the values in the order of their places."""
         every = {**self.own, **values}
         if not self.spread:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.dialect import Row, Writer
 from events.kinds import AttachmentStored, Operation
 from events.log import RecordedEvent
-from events.prepared import Prepared, given, one_of
+from events.prepared import Prepared, Question, given, one_of
 from events.schema import SHARD, metadata
 from projections.words import PATCH, POST, column_text
 
@@ -119,9 +119,17 @@ async def of_runs(
     connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD
 ) -> dict[bytes, list[Attachment]]:
     """The attachments of these runs, by name; runs without any are left out."""
+    return await on_runs(run_ids, shard=shard).answer(connection)
+
+
+def on_runs(run_ids: Sequence[bytes], *, shard: int = SHARD) -> Question[dict[bytes, list[Attachment]]]:
+    """The attachments of these runs, by name; runs without any are left out."""
+    return _OF_RUNS.asking(_by_run, shard=shard, run_ids=run_ids)
+
+
+def _by_run(rows: Sequence[Sequence[Any]]) -> dict[bytes, list[Attachment]]:
     found: dict[bytes, list[Attachment]] = {}
-    for row in await _OF_RUNS.rows(connection, shard=shard, run_ids=run_ids):
-        attachment = Attachment.from_row(row)
+    for attachment in map(Attachment.from_row, rows):
         found.setdefault(attachment.run_id, []).append(attachment)
     return found
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Integer, Table, Text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.ext.compiler import compiles
@@ -161,7 +161,11 @@ class _Sqlite(Ddl):
 class _Postgres(Ddl):
     commits_tail_apart = True
     has_global_constraint_names = True
-    _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+    def __init__(self) -> None:
+        from sqlalchemy.dialects import postgresql  # Which imports its drivers.
+
+        self._dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
     async def existing(self, writer: Writer, names: Sequence[str]) -> list[str]:
         rows = await writer.lookup(

@@ -27,7 +27,7 @@ from events.ids import parse_id
 from events.jsontext import NotJSON, clean, split_object
 from events.kinds import FeedbackDeleted, FeedbackPatched, FeedbackPosted, TraceErased, feedback_stream
 from events.log import RecordedEvent
-from events.prepared import Prepared, given, one_of
+from events.prepared import Prepared, Question, given, one_of
 from events.schema import SHARD, metadata
 from projections.runs import runs
 from projections.words import WORD_CHARS_MAX, column_text, read_text
@@ -255,7 +255,12 @@ async def find(
 
 async def of_runs(connection: AsyncConnection, run_ids: Sequence[bytes], *, shard: int = SHARD) -> list[Feedback]:
     """All feedback of these runs, the oldest first."""
-    return [_from_row(row) for row in await _OF_RUNS.rows(connection, shard=shard, run_ids=run_ids)]
+    return await on_runs(run_ids, shard=shard).answer(connection)
+
+
+def on_runs(run_ids: Sequence[bytes], *, shard: int = SHARD) -> Question[list[Feedback]]:
+    """All feedback of these runs, the oldest first."""
+    return _OF_RUNS.asking(lambda rows: list(map(_from_row, rows)), shard=shard, run_ids=run_ids)
 
 
 _OF_RUNS: Final = Prepared(

@@ -1,4 +1,4 @@
-"""Feedback on the runs of projects, and on projects as a whole, in numbers.
+"""Feedback on the runs of projects, on projects as a whole, and on the runs of a query, in numbers.
 
 Feedback and its run come in any order, and runs move: which project a feedback counts to is known by its run as it is.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, Select, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.schema import SHARD
@@ -29,10 +29,10 @@ class ProjectFeedback:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What feedback is on: where its rows are, which of them count, and to which project."""
+    """What feedback is on: where its rows are, which of them count, and to what, a project say."""
 
     rows: FromClause
-    project_id: ColumnElement[bytes]
+    group: ColumnElement[Any]
     is_counted: ColumnElement[bool]
 
 
@@ -52,24 +52,32 @@ async def of_projects(
     }
 
 
-async def _tallied(connection: AsyncConnection, subject: _Subject) -> dict[bytes, FeedbackTallies]:
-    tallies: dict[bytes, FeedbackTallies] = {}
+async def of_runs(
+    connection: AsyncConnection, run: FromClause, conditions: Sequence[ColumnElement[bool]]
+) -> FeedbackTallies:
+    """The feedback on those rows of `run`, which has the columns of `runs`, that the conditions hold of."""
+    of_run = (feedback.c.shard == run.c.shard) & (feedback.c.run_id == run.c.id)
+    subject = _Subject(run.join(feedback, of_run), run.c.shard, and_(*conditions))
+    return next(iter((await _tallied(connection, subject)).values()), FeedbackTallies())
+
+
+async def _tallied(connection: AsyncConnection, subject: _Subject) -> dict[Any, FeedbackTallies]:
+    tallies: dict[Any, FeedbackTallies] = {}
     rows = await connection.stream(_counts(subject))
     async for part in rows.partitions(_PART_ROWS):
-        for project_id, key, times, *texts in part:
+        for group, key, times, *texts in part:
             members = {name: text for name, text in zip(_COUNTED, texts, strict=True) if text is not None}
             one = Feedback(b"", None, None, key, members, 0, 0, 0)
-            tallies.setdefault(bytes(project_id), FeedbackTallies()).count(one, times)
-    for project_id, key, comment in await connection.execute(_comments(subject)):
-        tallies.setdefault(bytes(project_id), FeedbackTallies()).quote(
-            Feedback(b"", None, None, key, {"comment": comment}, 0, 0, 0)
-        )
+            tallies.setdefault(group, FeedbackTallies()).count(one, times)
+    for group, key, comment in await connection.execute(_comments(subject)):
+        one = Feedback(b"", None, None, key, {"comment": comment}, 0, 0, 0)
+        tallies.setdefault(group, FeedbackTallies()).quote(one)
     return tallies
 
 
 def _counts(subject: _Subject) -> Select[Any]:
     """How often each score, value and error was given with each key."""
-    alike = (subject.project_id, feedback.c.key, *(feedback.c[name] for name in _COUNTED))
+    alike = (subject.group, feedback.c.key, *(feedback.c[name] for name in _COUNTED))
     query = select(*alike[:2], func.count(), *alike[2:]).select_from(subject.rows)
     return query.where(subject.is_counted).group_by(*alike)
 
@@ -77,10 +85,10 @@ def _counts(subject: _Subject) -> Select[Any]:
 def _comments(subject: _Subject) -> Select[Any]:
     """A few comments with each key, always the same."""
     place = func.row_number().over(
-        partition_by=(subject.project_id, feedback.c.key), order_by=(feedback.c.first_recorded_at, feedback.c.id)
+        partition_by=(subject.group, feedback.c.key), order_by=(feedback.c.first_recorded_at, feedback.c.id)
     )
-    columns = (subject.project_id.label("project_id"), feedback.c.key, feedback.c.comment, place.label("place"))
+    columns = (subject.group.label("group_"), feedback.c.key, feedback.c.comment, place.label("place"))
     said = feedback.c.comment.is_not(None) & (feedback.c.comment != '""')
     some = select(*columns).select_from(subject.rows).where(subject.is_counted, said).subquery()
-    found = select(some.c.project_id, some.c.key, some.c.comment).where(some.c.place <= COMMENTS_MAX)
-    return found.order_by(some.c.project_id, some.c.key, some.c.place)
+    found = select(some.c.group_, some.c.key, some.c.comment).where(some.c.place <= COMMENTS_MAX)
+    return found.order_by(some.c.group_, some.c.key, some.c.place)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    or_,
     select,
     true,
     tuple_,
@@ -116,6 +117,19 @@ async def find(
     return Page(found, None)
 
 
+def in_sql(
+    query: RunQuery, *, index: TextIndex = NO_INDEX, shard: int = SHARD
+) -> tuple[FromClause, list[ColumnElement[bool]]] | None:
+    """A table like `runs`, and the conditions that hold of just those rows of it that a query asks for.
+
+    None when SQL cannot tell them all, or tells them slice by slice.
+    """
+    if index.is_windowed:
+        return None
+    looking = _Looking(query, _Window(None, None, index), index, shard)
+    return looking.rows() if looking.is_exact else None
+
+
 class Slice(NamedTuple):
     """Those runs that the query asks for among some that follow one another, and the place of the last of all these."""
 
@@ -191,6 +205,10 @@ class _Looking:
         parts = [self._ordered(scope, run, after, rows).subquery() for scope in scopes]
         every = union_all(*(select(part) for part in parts)).subquery()
         return self._sorted(select(*every.c), every).limit(rows)
+
+    def rows(self) -> tuple[FromClause, list[ColumnElement[bool]]]:
+        """All rows, in no order: the table, and what holds of them."""
+        return self._run, [or_(*self._scopes()), *self._conditions]
 
     def place(self, after: Place | None, nth: int) -> Select[Any]:
         """The start and id of the nth row after a place."""

@@ -82,6 +82,15 @@ async def covered(connection: AsyncConnection, run_ids: Sequence[bytes], *, shar
     return {row[0] for row in await _COVERED.rows(connection, shard=shard, ids=run_ids)}
 
 
+def is_counted(run: str) -> ColumnElement[int]:
+    """As SQL, 1 where what the row of `runs` tells of itself counts, which a query knows by the name `run`; else 0.
+
+    It does not for a run that is no model's, tells no usage, or has one above it whose usage stands for it.
+    """
+    found = f"CASE WHEN {_counting(run)} AND NOT EXISTS ({_COUNTING_ABOVE.format(run=run)}) THEN 1 ELSE 0 END"
+    return type_coerce(literal_column(found), SmallInteger)
+
+
 def _counting(run: str) -> str:
     return (
         f"({run}.run_type = '{COUNTING_RUN_TYPE}' AND ({run}.total_tokens IS NOT NULL OR {run}.total_cost IS NOT NULL))"
@@ -120,6 +129,17 @@ _BELOW_MANY: Final = _prepared(
     """
 )
 _PARENT_FLAG: Final = f"CASE WHEN {_counting('p')} THEN 1 ELSE 0 END"
+_COUNTING_ABOVE: Final = f"""
+    WITH RECURSIVE above(id, parent_run_id, counts) AS (
+        SELECT p.id, p.parent_run_id, {_PARENT_FLAG} FROM runs p
+        WHERE p.shard = {{run}}.shard AND p.id = {{run}}.parent_run_id AND p.id <> {{run}}.id
+        UNION
+        SELECT p.id, p.parent_run_id, {_PARENT_FLAG} FROM above
+        JOIN runs p ON p.shard = {{run}}.shard AND p.id = above.parent_run_id
+        WHERE above.counts = 0
+    )
+    SELECT 1 FROM above WHERE counts = 1
+"""
 _COVERED: Final = _prepared(
     f"""
     WITH RECURSIVE above(bottom, id, counts) AS (

@@ -18,6 +18,7 @@ RELATIVE_ACCURACY = 1 / 64
 _SUBDIVISION_BITS = 5
 _SUBDIVISIONS = 1 << _SUBDIVISION_BITS
 _EXACT_BELOW_US = 2 * _SUBDIVISIONS
+_EXPONENT_MAX = 63 - _SUBDIVISION_BITS - 1  # that of the largest value in 64 bits
 
 
 def bucket(us: int) -> int:
@@ -26,6 +27,16 @@ def bucket(us: int) -> int:
         return max(us, 0)
     exponent = us.bit_length() - _SUBDIVISION_BITS - 1
     return (exponent << _SUBDIVISION_BITS) + (us >> exponent)
+
+
+def bucket_in_sql(us: str) -> str:
+    """The bucket of a value as SQL, given the name of its column, in words that SQLite and PostgreSQL share."""
+    above = (
+        f"WHEN {us} < {_EXACT_BELOW_US << exponent} THEN {exponent << _SUBDIVISION_BITS} + ({us} >> {exponent})"
+        for exponent in range(1, _EXPONENT_MAX)
+    )
+    highest = f"{_EXPONENT_MAX << _SUBDIVISION_BITS} + ({us} >> {_EXPONENT_MAX})"
+    return f"CASE WHEN {us} < 0 THEN 0 WHEN {us} < {_EXACT_BELOW_US} THEN {us} {' '.join(above)} ELSE {highest} END"
 
 
 def midpoint(bucket_number: int) -> int:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.prepared import Prepared, given, one_of
+from events.prepared import Prepared, Question, given, one_of
 from events.schema import SHARD
 from events.turns import portions
 from projections import names, stats
@@ -215,9 +215,17 @@ def _bears_name(shape: _Shape) -> ColumnElement[bool]:
     return runs.c.name.in_(names.named_like(of_projects=shape.projects is not None))
 
 
+def a_run(run_id: bytes, *, shard: int = SHARD) -> Question[NamedRun | None]:
+    """One run; None when no event told of it."""
+    return _RUN.asking(_first_named, shard=shard, run_id=run_id)
+
+
 async def get_run(connection: AsyncConnection, run_id: bytes, *, shard: int = SHARD) -> NamedRun | None:
     """One run; None when no event told of it."""
-    rows = await _RUN.rows(connection, shard=shard, run_id=run_id)
+    return await a_run(run_id, shard=shard).answer(connection)
+
+
+def _first_named(rows: Sequence[Any]) -> NamedRun | None:
     return _named(rows[0]) if rows else None
 
 

@@ -67,7 +67,8 @@ def build(edges: Iterable[Edge[P]], root_id: bytes) -> Tree[P]:
     for node in in_order:
         if node is not root:
             _parent(node, nodes, root).children.append(node)
-    root.children.sort(key=_start_and_id)
+    if len(nodes) > len(in_order):  # Only missing ones were not hung in their order.
+        root.children.sort(key=_start_and_id)
     return _measured(root)
 
 

@@ -137,13 +137,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = metrics
     app.state.keyring = Keyring(settings.api_keys or ())
     for router in ROOT_ROUTERS:
-        app.include_router(router)
+        router.declare(app.router)
     if settings.metrics_enabled:
-        app.include_router(measuring.router)
+        measuring.router.declare(app.router)
     for router in API_ROUTERS:
-        app.include_router(router, prefix=API_ROOT)
+        router.declare(app.router, API_ROOT)
     for router in API_V2_ROUTERS:
-        app.include_router(router, prefix=API_V2_ROOT)
+        router.declare(app.router, API_V2_ROOT)
     app.router.routes.append(docs.swagger_files())
     answer_errors(app)
     return app

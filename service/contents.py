@@ -3,14 +3,15 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 
 from events.contents import read_content
 from service.parts import EnginePart
+from service.routes import LateRouter
 from service.signing import Signer
 from service.wire.errors import error_responses
 
-router = APIRouter(prefix="/contents", tags=["contents"], responses=error_responses(403, 404, 504))
+router = LateRouter(prefix="/contents", tags=["contents"], responses=error_responses(403, 404, 504))
 
 
 @router.get(

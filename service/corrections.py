@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 
 from events.dialect import Writer
 from events.log import Head, RecordedEvent
@@ -12,11 +12,12 @@ from service.auth import Administrator, refuse_foreign_origin
 from service.errors import IngestRoute
 from service.intake import IntakePart, origin_of
 from service.parameters import KNOWN_PARAMETERS_ONLY
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.corrections import ErasureReport, RevertReport, RevertRequest
 from service.wire.errors import error_responses
 
-router = APIRouter(
+router = LateRouter(
     tags=["corrections"],
     route_class=IngestRoute,
     dependencies=[Depends(refuse_foreign_origin), KNOWN_PARAMETERS_ONLY],

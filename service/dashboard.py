@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -30,12 +30,13 @@ from service.indexing import Indexing, IndexingPart
 from service.keys import Scope
 from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart, SettingsPart
+from service.routes import LateRouter
 from service.runs import absence, path_id
 from service.settings import Settings
 from service.wire.errors import NOT_MODIFIED, error_responses
 from service.wire.runs import RootRunsResponse, RunHierarchyResponse, StatsSummaryResponse, TraceOutlineResponse
 
-router = APIRouter(
+router = LateRouter(
     prefix="/dashboard",
     tags=["dashboard"],
     dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],

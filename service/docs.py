@@ -2,18 +2,18 @@
 
 from typing import Final
 
-from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from service.parts import SettingsPart
+from service.routes import LateRouter
 
 OPENAPI_PATH: Final = "/openapi.json"
 _FILES_PATH: Final = "/docs/files"
 
-router = APIRouter(include_in_schema=False)
+router = LateRouter(include_in_schema=False)
 
 
 @router.get("/docs")

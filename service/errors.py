@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -28,6 +27,7 @@ from service.items import UnusableBody, UnusableItem
 from service.logs import request_id
 from service.multipart import MalformedMultipart
 from service.retrying import AlreadyRetried, ItemErased, NotInQuarantine, StillUnusable
+from service.routes import LateRoute
 from service.unoffered import unoffered
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ class IngestFailed(Exception):
     """
 
 
-class IngestRoute(APIRoute):
-    """A route that takes data in: `APIRouter(route_class=IngestRoute)`.
+class IngestRoute(LateRoute):
+    """A route that takes data in: `LateRouter(route_class=IngestRoute)`.
 
     On such a route an exception is answered by the table only when it was raised on purpose: when the table
     names its class, or a base of it other than ValueError. Every other one becomes an `IngestFailed`.

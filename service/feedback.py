@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import Depends, HTTPException, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events.ids import format_id, parse_id
@@ -21,11 +21,12 @@ from service.intake import IntakePart
 from service.items import Item, UnusableItem
 from service.parts import EnginePart
 from service.projects import MOMENT_SCHEMA, Moment
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.feedback import FeedbackBody, feedback_request
 
-router = APIRouter(
+router = LateRouter(
     prefix="/feedback", tags=["feedback"], route_class=IngestRoute, responses=error_responses(401, 403, 503)
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import Depends, HTTPException, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events.dialect import Writer
@@ -20,10 +20,11 @@ from service.auth import Administrator, Caller, Ingester, Reader, refuse_foreign
 from service.intake import IntakePart, origin_of
 from service.parts import EnginePart
 from service.projects import InstancePart
+from service.routes import LateRouter
 from service.wire.errors import error_responses
 from service.wire.feedback_configs import Category, ConfigBody, ConfigCreation, ConfigPatch
 
-router = APIRouter(prefix="/feedback-configs", tags=["feedback configurations"], responses=error_responses(401, 403))
+router = LateRouter(prefix="/feedback-configs", tags=["feedback configurations"], responses=error_responses(401, 403))
 
 _CATEGORIES_MIN: Final = 2
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import HTTPException, Query, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import log
@@ -28,6 +28,7 @@ from service.json_bodies import JsonRoute
 from service.parts import EnginePart
 from service.paths import API_ROOT
 from service.projects import InstancePart
+from service.routes import LateRouter
 from service.runs import path_id
 from service.tokens import id_of, token_of
 from service.wire.errors import error_responses
@@ -38,7 +39,7 @@ class TokenRoute(IngestRoute, JsonRoute):
     """A route that takes data in, as JSON."""
 
 
-router = APIRouter(
+router = LateRouter(
     prefix="/feedback/tokens", tags=["feedback tokens"], route_class=TokenRoute, responses=error_responses(503)
 )
 

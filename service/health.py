@@ -5,7 +5,7 @@ import logging
 import os
 from typing import Final
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events.reading import read_end
@@ -13,13 +13,14 @@ from projections.projector import fold_version, folded_by
 from service.indexing import IndexingPart
 from service.intake import Intake, IntakePart
 from service.parts import EnginePart, SettingsPart, StartedAtPart, now
+from service.routes import LateRouter
 from service.schema_version import require_newest
 from service.settings import Settings
 from service.wire.health import Health, HealthBody, IngestBody, LivenessBody, ReadinessBody
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = LateRouter(prefix="/health", tags=["health"])
 
 # Those who ask wait a few seconds at most: a late answer is no answer.
 _DATABASE_PATIENCE_S: Final = 2.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from fastapi import Depends, HTTPException, Path, Query
 from fastapi.responses import Response
 from orjson import Fragment
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,11 +34,12 @@ from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart, SettingsPart
 from service.paths import API_ROOT
 from service.rendering import body_of
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.history import ChainFinding, RunChainResponse, RunDiffResponse, RunHistoryResponse
 
-router = APIRouter(
+router = LateRouter(
     prefix="/runs/{run_id}",
     tags=["history"],
     dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],

@@ -2,14 +2,15 @@
 
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from service.parts import SettingsPart
 from service.requests import is_langsmith_sdk
+from service.routes import LateRouter
 from service.settings import Settings
 from service.wire.info import BatchIngestConfig, InfoBody, InstanceFlags
 
-router = APIRouter(tags=["info"])
+router = LateRouter(tags=["info"])
 
 _SIZE_LIMIT: Final = 20 * 1024 * 1024
 TENANT_HANDLE: Final = "agent-spy-local"

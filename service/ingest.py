@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from events.ids import parse_id
@@ -16,6 +16,7 @@ from service.intake import IntakePart
 from service.items import PATCH, POST, Item, UnusableBody, UnusableItem
 from service.multipart import boundary_of, split
 from service.multipart_items import each_of_multipart
+from service.routes import LateRouter
 from service.run_items import each_of_batch, run_items
 from service.wire.errors import error_responses
 from service.wire.ingest import (
@@ -28,7 +29,7 @@ from service.wire.ingest import (
 )
 from service.writer import Result
 
-router = APIRouter(tags=["ingest"], route_class=IngestRoute, responses=error_responses(401, 403, 413, 415, 503))
+router = LateRouter(tags=["ingest"], route_class=IngestRoute, responses=error_responses(401, 403, 413, 415, 503))
 
 _MULTIPART_TAKEN: Final = Accepted(message="Runs ingested").model_dump_json().encode()
 

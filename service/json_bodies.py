@@ -4,12 +4,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.datastructures import MutableHeaders
 
+from service.routes import LateRoute
 
-class JsonRoute(APIRoute):
-    """A route that takes every body for JSON: `APIRouter(route_class=JsonRoute)`.
+
+class JsonRoute(LateRoute):
+    """A route that takes every body for JSON: `LateRouter(route_class=JsonRoute)`.
 
     The JavaScript SDK sends some of its JSON as text/plain, and so do pages that avoid a preflight request.
     """

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
+from fastapi import Depends, Header, HTTPException, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,12 +19,13 @@ from service.dashboard import Text
 from service.keys import Scope
 from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
+from service.routes import LateRouter
 from service.runs import path_id
 from service.streaming import EventStream, LogFeed, Wanted
 from service.wire.errors import error_responses
 from service.wire.log import STREAM_RESPONSE, EventPage
 
-router = APIRouter(
+router = LateRouter(
     prefix="/events",
     tags=["log"],
     dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from fastapi.responses import Response
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import select
@@ -24,11 +24,13 @@ from service.background import in_background
 from service.intake import Intake
 from service.metrics import NO_ROUTE, Metrics
 from service.parts import EnginePart, SettingsPart
+from service.paths import API_ROOT
+from service.routes import LateRouter
 from service.wire.errors import error_responses
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(tags=["metrics"])
+router = LateRouter(tags=["metrics"])
 
 _DATABASE_PATIENCE_S: Final = 2.0
 _SAMPLE_S: Final = 1.0
@@ -43,6 +45,8 @@ _PAGE: Final[dict[int | str, dict[str, Any]]] = {200: {"content": _CONTENT, "des
 
 class Metered:
     """ASGI middleware: counts answers, and the seconds until each begins, by the template of their route.
+
+    What is found below /api/v1 is named without it.
 
     It has to stand where the router names the route: nothing between them may replace the scope.
     """
@@ -73,7 +77,7 @@ class Metered:
             raise
 
     def _note(self, scope: Scope, status: int, began: float) -> None:
-        route = getattr(scope.get("route"), "path", NO_ROUTE)
+        route = getattr(scope.get("route"), "path", NO_ROUTE).removeprefix(API_ROOT)
         self._metrics.answered(route, scope["method"], status, time.perf_counter() - began)
 
 

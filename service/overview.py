@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import Depends, HTTPException, Query
 
 from projections import overview, projects, sketch
 from projections.overview import Bucket, Sums
@@ -16,10 +16,11 @@ from service.dashboard import TIME_SCHEMA, Text, Time
 from service.keys import Scope
 from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
+from service.routes import LateRouter
 from service.wire.errors import error_responses
 from service.wire.overview import Latency, OverviewBucket, OverviewLine, OverviewResponse, TracesByStatus
 
-router = APIRouter(
+router = LateRouter(
     prefix="/dashboard/stats",
     tags=["dashboard"],
     dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],

@@ -10,13 +10,14 @@ from hashlib import sha256
 from html import escape
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import Depends, HTTPException, Request, Response
 
 from service.page_files import PageFile, PageFiles, PageFolder
 from service.parts import SettingsPart
 from service.paths import API_ROOT
+from service.routes import LateRouter
 
-router = APIRouter(include_in_schema=False)
+router = LateRouter(include_in_schema=False)
 
 FILES_PATH: Final = "/ui/files"
 _DOCUMENT: Final = "index.html"

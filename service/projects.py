@@ -5,7 +5,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Depends, HTTPException, Query, Request
 from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -25,11 +25,12 @@ from service.auth import Administrator, Caller, Ingester, Reader, refuse_foreign
 from service.info import TENANT_HANDLE
 from service.intake import IntakePart, origin_of
 from service.parts import EnginePart, SettingsPart
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.projects import DeletedBody, SessionBody, SessionCreation, SessionPatch, SettingsBody
 
-router = APIRouter(tags=["projects"], responses=error_responses(401, 403))
+router = LateRouter(tags=["projects"], responses=error_responses(401, 403))
 
 
 async def instance(request: Request) -> Instance:

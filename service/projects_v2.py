@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events.ids import format_id, parse_id
@@ -31,11 +31,12 @@ from service.projects import (
     statistics,
     with_version,
 )
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.projects_v2 import SessionPage, SessionV2, SessionV2Creation, SessionV2Patch
 
-router = APIRouter(prefix="/sessions", tags=["projects (v2)"], responses=error_responses(401, 403))
+router = LateRouter(prefix="/sessions", tags=["projects (v2)"], responses=error_responses(401, 403))
 
 SortBy = Literal["NAME", "START_TIME", "LAST_RUN_START_TIME", "ERROR_RATE", "LATENCY_P50", "LATENCY_P99"]
 _ORDERS: Final[Mapping[SortBy, Order]] = {

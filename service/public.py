@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import Depends, HTTPException, Query
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,7 @@ from service.dashboard import hierarchy_of, outline_of
 from service.feedback import shown as shown_feedback
 from service.parts import EnginePart
 from service.rendering import body_of
+from service.routes import LateRouter
 from service.run_cursors import place_at, run_cursor
 from service.run_fields import V1, V2, document, page_of, parts_of
 from service.run_queries import PAGE_BYTES_MAX, PAGE_RUNS_MAX
@@ -30,8 +31,8 @@ from service.wire.run_queries import QueriedRun, RunsPage, RunV2
 from service.wire.runs import RunHierarchyResponse, TraceOutlineResponse
 from service.wire.shares import PublicRunsQuery, PublicRunsV2, PublicRunsV2Query
 
-router = APIRouter(prefix="/public/{token}", tags=["public"], responses=error_responses(404, 504))
-router_v2 = APIRouter(prefix="/public/{token}", tags=["public (v2)"], responses=error_responses(404, 504))
+router = LateRouter(prefix="/public/{token}", tags=["public"], responses=error_responses(404, 504))
+router_v2 = LateRouter(prefix="/public/{token}", tags=["public (v2)"], responses=error_responses(404, 504))
 
 _TRACE_RUNS_MAX: Final = 1000
 _JSON: Final = "application/json"

@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.responses import Response
 
 from events import quarantine
@@ -19,10 +19,11 @@ from service.intake import IntakePart, origin_of
 from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
 from service.receipts import Order
+from service.routes import LateRouter
 from service.wire.errors import error_responses
 from service.wire.log import RETRY_REQUEST, PositionsBody, QuarantinedItem, QuarantinePage, RetryReport
 
-router = APIRouter(
+router = LateRouter(
     prefix="/quarantine",
     tags=["log"],
     route_class=IngestRoute,

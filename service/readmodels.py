@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,11 +24,12 @@ from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart, SettingsPart
 from service.paths import API_ROOT
 from service.rebuild_jobs import RebuildJobs
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.readmodels import ProjectionBody, ProjectionsBody, RebuildBody, RebuildRequest
 
-router = APIRouter(
+router = LateRouter(
     prefix="/projections",
     tags=["projections"],
     dependencies=[KNOWN_PARAMETERS_ONLY],

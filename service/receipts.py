@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi import Depends, HTTPException, Path, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,10 +17,11 @@ from service.dashboard import Text
 from service.keys import Scope
 from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
+from service.routes import LateRouter
 from service.wire.errors import error_responses
 from service.wire.log import ReceiptDetail, ReceiptPage
 
-router = APIRouter(
+router = LateRouter(
     prefix="/receipts",
     tags=["log"],
     dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],

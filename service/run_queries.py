@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 from fastapi.responses import Response
 
 from events.times import format_time
@@ -21,13 +21,14 @@ from service.indexing import IndexingPart
 from service.keys import Scope
 from service.parts import EnginePart
 from service.rendering import body_of
+from service.routes import LateRouter
 from service.run_cursors import place_at, run_cursor
 from service.run_fields import V1, V1_ALL, V1_ALWAYS, page_of, parts_of
 from service.values import dollars
 from service.wire.errors import error_responses
 from service.wire.run_queries import GroupsQuery, RunFilters, RunGroups, RunsPage, RunsQuery, RunStats, StatsQuery
 
-router = APIRouter(
+router = LateRouter(
     prefix="/runs",
     tags=["runs"],
     dependencies=[Depends(authorise(Scope.READ))],

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from projections import details, queries
@@ -17,6 +17,7 @@ from service.keys import Scope
 from service.page_streams import STREAMED, page_response
 from service.parts import EnginePart
 from service.rendering import body_of
+from service.routes import LateRouter
 from service.run_cursors import place_at, run_cursor
 from service.run_fields import V2, app_path, document, parts_of, written
 from service.run_queries import PAGE_BYTES_MAX, condition
@@ -24,7 +25,7 @@ from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.run_queries import RunsPageV2, RunsQueryV2, RunUrl, RunV2
 
-router = APIRouter(
+router = LateRouter(
     prefix="/runs",
     tags=["runs, second generation"],
     dependencies=[Depends(authorise(Scope.READ))],

@@ -4,19 +4,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.contents import holds_contents
+from events.contents import holding_contents
 from events.ids import parse_id
 from events.kinds import TraceErased, run_stream
 from events.log import read_stream
+from events.prepared import answers
 from events.times import format_time
-from projections import asof, attachments, details, record, traces
+from projections import asof, attachments, details, feedback, record, traces
 from projections.asof import WholeRun
 from projections.details import Details, Part
 from projections.erasure import erasure_of
+from projections.feedback import Feedback
 from projections.record import Record
 from projections.reverts import effective
 from projections.rollup import AMOUNTS
@@ -29,11 +31,12 @@ from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
 from service.rendering import StatusWords
 from service.requests import is_langsmith_sdk
+from service.routes import LateRouter
 from service.run_fields import V1, document, parts_of
 from service.wire.errors import NOT_MODIFIED, error_responses
 from service.wire.runs import RunResponse
 
-router = APIRouter(
+router = LateRouter(
     tags=["runs"],
     dependencies=[Depends(authorise(Scope.READ))],
     responses=error_responses(401, 403, 504),
@@ -41,7 +44,8 @@ router = APIRouter(
 _MORE: Final = ("parent_run_ids", "app_path", "feedback_stats")
 # What LangSmith's SDKs look for: old ones find the runs below a run by these ids.
 _MORE_FOR_SDKS: Final = (*AMOUNTS, "child_run_ids")
-_OTHERS: Final = Part.FEEDBACK | Part.TOTALS | Part.BELOW
+# Beside feedback, which is asked for with the run.
+_OTHERS: Final = Part.TOTALS | Part.BELOW
 # Told by the run itself and those above it; the rest by others.
 _OF_ITS_PLACE: Final = frozenset({"parent_run_ids"})
 _VARY: Final = "User-Agent"
@@ -99,17 +103,21 @@ async def read_run(
     words = status_words(request, asked)
     async with engine.connect() as connection:
         position = await moment.find(connection, id_)
+        # What others tell is not known as it was then.
+        given: list[Feedback] = []
         if position is None:
-            found = await _find_now(connection, id_)
+            found, given, is_holding = await _find_now(connection, id_)
         else:
             found = await asof.run_at(connection, id_, position, rule=settings.status_rule)
+            is_holding = await holding_contents(run_stream(id_)).answer(connection)
         if found is None:
             raise HTTPException(404, f"There is no run {run_id}{await absence(connection, position, run_stream(id_))}.")
         fields = _MORE + (_MORE_FOR_SDKS if words == "langsmith" else ())
-        # What others tell is not known as it was then.
         others = parts_of(V1, fields) & _OTHERS if position is None else Part.ROW
         (told,) = await details.read(connection, [found.named.run], others, bytes_max=0)
-        expiring = await _expiring(connection, id_, site)
+        told = replace(told, feedback=given)
+        # What the addresses in the answer depend on, where it holds any.
+        expiring = (site.addresses.origin, etags.period()) if is_holding else None
         tag = etags.etag(settings.app_version, words, *_parts(found), _told_by_others(told, fields, site), expiring)
         if etags.is_held(tag, request.headers):
             return etags.unchanged(tag, Vary=_VARY)
@@ -123,14 +131,19 @@ async def read_run(
     return Response(body, media_type="application/json", headers=etags.headers_of(tag, Vary=_VARY))
 
 
-async def _find_now(connection: AsyncConnection, run_id: bytes) -> WholeRun | None:
-    """What the read models tell of a run; its record is empty yet."""
-    named = await traces.get_run(connection, run_id)
+async def _find_now(connection: AsyncConnection, run_id: bytes) -> tuple[WholeRun | None, list[Feedback], bool]:
+    """A run, its record empty yet, and the feedback on it; and whether parts of it are in the content store."""
+    named, attached, given, is_holding = await answers(
+        connection,
+        traces.a_run(run_id),
+        attachments.on_runs([run_id]),
+        feedback.on_runs([run_id]),
+        holding_contents(run_stream(run_id)),
+    )
     if named is None:
-        return None
-    attached = (await attachments.of_runs(connection, [run_id])).get(run_id, [])
+        return None, given, is_holding
     above = [] if tells_dotted_order(named.run) else await traces.ancestors(connection, named.run)
-    return WholeRun(named, Record(), attached, above)
+    return WholeRun(named, Record(), attached.get(run_id, []), above), given, is_holding
 
 
 async def _read_record(connection: AsyncConnection, found: WholeRun) -> WholeRun:
@@ -146,11 +159,6 @@ def _parts(found: WholeRun) -> tuple[object, ...]:
     """What the answer is made of. The record follows from the row's version: no event of a run ever changes."""
     above = [(run.id, run.start_time, run.parent_run_id) for run in found.above]
     return as_row(found.named.run), found.named.project_name, found.attachments, above
-
-
-async def _expiring(connection: AsyncConnection, run_id: bytes, site: Site) -> tuple[str, int] | None:
-    """What the addresses in the answer depend on; None when it holds none."""
-    return (site.addresses.origin, etags.period()) if await holds_contents(connection, run_stream(run_id)) else None
 
 
 def _told_by_others(told: Details, fields: Iterable[str], site: Site) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from events.dialect import Writer
 from events.ids import format_id, parse_id
@@ -14,14 +14,15 @@ from service.auth import Administrator, Caller, Reader, refuse_foreign_origin
 from service.intake import IntakePart, origin_of
 from service.json_bodies import JsonRoute
 from service.parts import EnginePart
+from service.routes import LateRouter
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.shares import ShareBody, ShareRequest, ShareV2Body, ShareV2Request
 
-router = APIRouter(
+router = LateRouter(
     prefix="/runs/{run_id}/share", tags=["shares"], route_class=JsonRoute, responses=error_responses(401, 403)
 )
-router_v2 = APIRouter(prefix="/runs/{run_id}/share", tags=["shares (v2)"], responses=error_responses(401, 403))
+router_v2 = LateRouter(prefix="/runs/{run_id}/share", tags=["shares (v2)"], responses=error_responses(401, 403))
 
 _OWN_ORIGIN = [Depends(refuse_foreign_origin)]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from events.ids import format_id
@@ -26,6 +26,7 @@ from service.keys import Scope
 from service.page_streams import STREAMED, page_response
 from service.parts import EnginePart
 from service.rendering import body_of
+from service.routes import LateRouter
 from service.run_cursors import place_at, run_cursor
 from service.run_fields import V2, document, parts_of
 from service.run_queries import PAGE_BYTES_MAX, condition
@@ -41,7 +42,7 @@ from service.wire.threads import (
     ThreadTracePage,
 )
 
-router = APIRouter(
+router = LateRouter(
     prefix="/threads",
     tags=["threads"],
     dependencies=[Depends(authorise(Scope.READ))],

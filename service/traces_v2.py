@@ -3,7 +3,7 @@
 import time
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 
 from events.times import format_time
@@ -18,6 +18,7 @@ from service.page_streams import STREAMED, page_response
 from service.parts import EnginePart
 from service.projects import MOMENT_SCHEMA, Moment
 from service.rendering import body_of
+from service.routes import LateRouter
 from service.run_cursors import place_at, run_cursor
 from service.run_fields import V2, document, page_of, parts_of
 from service.run_queries import PAGE_BYTES_MAX, condition
@@ -26,7 +27,7 @@ from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.threads import TracePage, TraceRuns, TracesQuery
 
-router = APIRouter(
+router = LateRouter(
     prefix="/traces",
     tags=["traces (v2)"],
     dependencies=[Depends(authorise(Scope.READ))],

@@ -1,10 +1,12 @@
 """What SQLite and PostgreSQL do differently: opening them, and the verbs of the hot path.
 
 Reads go through SQLAlchemy's async engine. Writes of the log and its read models go through a `Writer`: one connection
-of the driver's own, because that is three to five times faster than SQLAlchemy there (design.md §5).
+of the driver's own, because that is three to five times faster than SQLAlchemy there (design.md §5). PostgreSQL's
+driver is imported when it is needed: a server on SQLite starts sooner without, and is smaller.
 """
 
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,15 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from events.dialect import sqlite, sqlite_connection
 from events.dialect.contract import ITSELF, LOCK_PATIENCE_S, Row, Snapshot, Writer
-from events.dialect.postgresql import PostgresSnapshot, PostgresWriter
 from events.dialect.sqlite import SqliteSnapshot, SqliteWriter
 
 __all__ = [
-    "PostgresWriter",
     "Row",
     "Snapshot",
     "SqliteWriter",
     "Writer",
+    "driver_errors",
     "is_sqlite",
     "migrating",
     "open_engine",
@@ -102,6 +103,8 @@ def open_writer(
     """
     if is_sqlite(url):
         return SqliteWriter(make_url(url), lock_patience_s=lock_patience_s, stand_ins=stand_ins, is_durable=is_durable)
+    from events.dialect.postgresql import PostgresWriter
+
     return PostgresWriter(
         make_url(url),
         connect_patience_s=lock_patience_s,
@@ -114,4 +117,17 @@ def open_writer(
 def open_snapshot(url: str, *, token: str | None = None) -> Snapshot:
     """A snapshot of the moment when its transaction begins, or of the one that `token` was given out for."""
     address = make_url(url)
-    return SqliteSnapshot(address) if is_sqlite(url) else PostgresSnapshot(address, token)
+    if is_sqlite(url):
+        return SqliteSnapshot(address)
+    from events.dialect.postgresql import PostgresSnapshot
+
+    return PostgresSnapshot(address, token)
+
+
+def driver_errors(name: str) -> tuple[type[Exception], ...]:
+    """What the driver of a database raises, `sqlite` or `postgresql`."""
+    if name == "sqlite":
+        return (sqlite3.Error, OSError)
+    import asyncpg
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)

@@ -50,34 +50,46 @@ class ReadConnection(aiosqlite.Connection):
     """A connection of aiosqlite's whose cursors are `ReadCursor`s, and which begins transactions late."""
 
     _begin: str | None = None
+    _is_ending = False
 
     def begin(self) -> None:
         """Begin a transaction together with the next statement: until then it would hold nothing anyway."""
-        if not self._conn.in_transaction:
+        if not self._is_in_transaction:
             self._begin = "BEGIN"
 
-    async def rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        """All rows of a statement, in the transaction that was begun, or that begins with it."""
+    async def rows(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
+        """All rows of each statement, given its values, in the transaction that was begun, or that begins with them."""
         self.begin()
-        return await self.errand(lambda connection: connection.execute(statement, values).fetchall())
+        return await self.errand(lambda connection: [connection.execute(*each).fetchall() for each in statements])
 
     def cursor(self) -> "ReadCursor":  # type: ignore[override]
         return ReadCursor(self)
 
+    @property
+    def _is_in_transaction(self) -> bool:
+        return not self._is_ending and self._conn.in_transaction  # In this order: the thread changes the latter first.
+
     async def commit(self) -> None:
-        await self._end("COMMIT")
-
-    async def rollback(self) -> None:
-        await self._end("ROLLBACK")
-
-    async def _end(self, statement: str) -> None:
         self._begin = None
-        if self._conn.in_transaction:
+        if self._is_in_transaction:
             try:
-                await self._execute(self._conn.execute, statement)  # type: ignore[no-untyped-call]
+                await self._execute(self._conn.execute, "COMMIT")  # type: ignore[no-untyped-call]
             except asyncio.CancelledError:
                 await self._come_to_rest(lambda: None)
                 raise
+
+    async def rollback(self) -> None:
+        """Send the thread to do so, and do not wait: every read ends so, and whatever comes next is done after it."""
+        self._begin = None
+        if self._is_in_transaction:
+            self._is_ending = True
+            self._tx.put_nowait((None, self._roll_back))
+
+    def _roll_back(self) -> None:
+        try:
+            self._conn.execute("ROLLBACK")
+        finally:
+            self._is_ending = False
 
     async def errand(self, work: Callable[[sqlite3.Connection], Outcome]) -> Outcome:
         """What the thread's work comes to, in the transaction that was begun.

@@ -1,11 +1,13 @@
 """Reverts and erasures on the wire."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import BodyShape, Shape
 
 _REASON = "Why, for whoever reads the history. Kept for good."
 
 
-class RevertRequest(BaseModel):
+class RevertRequest(BodyShape):
     """Which version of the run to go back to, and why."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"to_version": 1, "reason": "patched by mistake"}]})
@@ -14,7 +16,7 @@ class RevertRequest(BaseModel):
     reason: str = Field(min_length=1, max_length=500, description=_REASON)
 
 
-class RevertReport(BaseModel):
+class RevertReport(Shape):
     """The event that undid what came after a version."""
 
     model_config = ConfigDict(
@@ -38,7 +40,7 @@ class RevertReport(BaseModel):
     reason: str = Field(description="Why.")
 
 
-class ErasureReport(BaseModel):
+class ErasureReport(Shape):
     """What was erased, and the event that says so."""
 
     model_config = ConfigDict(

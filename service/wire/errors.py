@@ -2,10 +2,12 @@
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import Shape
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Shape):
     """Why a request was not done."""
 
     model_config = ConfigDict(extra="allow")
@@ -14,7 +16,7 @@ class ErrorBody(BaseModel):
     request_id: str | None = Field(description="The id in X-Request-ID, which the log lines of the request carry too.")
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(Shape):
     """One value of a request that is not what was expected."""
 
     loc: list[str | int] = Field(description="Where it stands: `query`, `path`, `header` or `body`, then its names.")
@@ -22,7 +24,7 @@ class FieldProblem(BaseModel):
     type: str = Field(description="The kind of problem, for programs.")
 
 
-class ValidationErrorBody(BaseModel):
+class ValidationErrorBody(Shape):
     """Which values of a request are not what was expected."""
 
     detail: list[FieldProblem] | str = Field(description="Every problem that was found, or a sentence about the one.")

@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import Shape
 
 _EXAMPLE: Final[dict[str, Any]] = {
     "id": "3f0a6f1e-7a3c-4c8e-9d55-0d1c8e7b2a10",
@@ -19,7 +21,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
-class FeedbackBody(BaseModel):
+class FeedbackBody(Shape):
     """One feedback on a run, or on a project when it names no run."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_EXAMPLE]})

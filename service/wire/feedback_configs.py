@@ -2,19 +2,21 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import BodyShape, Shape
 
 _CONFIG: Final[dict[str, Any]] = {"type": "continuous", "min": 0.0, "max": 5.0}
 
 
-class Category(BaseModel):
+class Category(Shape):
     """A value that categorical feedback may have."""
 
     value: float = Field(description="The value.")
     label: str | None = Field(default=None, description="What it means.")
 
 
-class FeedbackConfigShape(BaseModel):
+class FeedbackConfigShape(Shape):
     """How feedback is to be understood."""
 
     model_config = ConfigDict(extra="allow")
@@ -25,7 +27,7 @@ class FeedbackConfigShape(BaseModel):
     categories: list[Category] | None = Field(default=None, description="The values of categorical feedback.")
 
 
-class ConfigCreation(BaseModel):
+class ConfigCreation(BodyShape):
     """A configuration to set."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"feedback_key": "rating", "feedback_config": _CONFIG}]})
@@ -35,7 +37,7 @@ class ConfigCreation(BaseModel):
     is_lower_score_better: bool | None = Field(default=None, description="Whether a lower score is better.")
 
 
-class ConfigPatch(BaseModel):
+class ConfigPatch(BodyShape):
     """What to change of a configuration. What is null or absent stays as it is."""
 
     model_config = ConfigDict(
@@ -49,7 +51,7 @@ class ConfigPatch(BaseModel):
     remove_categories: list[float] | None = Field(default=None, description="Values of categories to remove.")
 
 
-class ConfigBody(BaseModel):
+class ConfigBody(Shape):
     """How feedback with a key is to be understood."""
 
     model_config = ConfigDict(

@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 
 from service.wire.projects import Moment, Uuid
+from service.wire.shape import BodyShape, Shape
 
 _RUN_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
 _ID: Final = "3f0a6f1e-7a3c-4c8e-9d55-0d1c8e7b2a10"
@@ -17,7 +18,7 @@ _TOKEN: Final[dict[str, Any]] = {
 _PARTS_MAX: Final = 1_000_000
 
 
-class Lifetime(BaseModel):
+class Lifetime(Shape):
     """A span of time."""
 
     days: int = Field(default=0, ge=0, le=_PARTS_MAX, description="Days.")
@@ -29,7 +30,7 @@ class Lifetime(BaseModel):
         return timedelta(days=self.days, hours=self.hours, minutes=self.minutes)
 
 
-class TokenRequest(BaseModel):
+class TokenRequest(BodyShape):
     """What others may give feedback on, and for how long."""
 
     model_config = ConfigDict(
@@ -46,7 +47,7 @@ class TokenRequest(BaseModel):
     expires_at: Moment | None = Field(default=None, description="Until when it is valid, in place of `expires_in`.")
 
 
-class TokenBody(BaseModel):
+class TokenBody(Shape):
     """A token: whoever has it may give the feedback."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_TOKEN]})
@@ -56,7 +57,7 @@ class TokenBody(BaseModel):
     expires_at: str = Field(description="Until when (UTC).")
 
 
-class TokenFeedback(BaseModel):
+class TokenFeedback(BodyShape):
     """The feedback that is given."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"score": 1, "comment": "Just what I needed."}]})
@@ -68,7 +69,7 @@ class TokenFeedback(BaseModel):
     metadata: dict[str, Any] | None = Field(default=None, description="Anything about who gives it.")
 
 
-class FeedbackGiven(BaseModel):
+class FeedbackGiven(Shape):
     """The feedback was taken."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": _ID}]})

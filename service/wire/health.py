@@ -3,13 +3,15 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import Shape
 
 Health = Literal["healthy", "unhealthy"]
 Taking = Literal["taking", "full", "failing"]
 
 
-class IngestBody(BaseModel):
+class IngestBody(Shape):
     """How it stands with taking in what clients send."""
 
     status: Taking = Field(
@@ -24,7 +26,7 @@ class IngestBody(BaseModel):
 FullText = Literal["on", "off", "unavailable"]
 
 
-class HealthBody(BaseModel):
+class HealthBody(Shape):
     """How the service is."""
 
     model_config = ConfigDict(
@@ -66,7 +68,7 @@ class HealthBody(BaseModel):
     )
 
 
-class ReadinessBody(BaseModel):
+class ReadinessBody(Shape):
     """Whether the service can do its work."""
 
     model_config = ConfigDict(
@@ -86,7 +88,7 @@ class ReadinessBody(BaseModel):
     timestamp: datetime = Field(description="When this was found out, in UTC.")
 
 
-class LivenessBody(BaseModel):
+class LivenessBody(Shape):
     """That the service answers at all."""
 
     model_config = ConfigDict(

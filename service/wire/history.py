@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from projections.history import Cause, Content, Effect
+from service.wire.shape import Shape
 
 _RUN_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
 _FIELD: Final = (
@@ -36,7 +37,7 @@ _ORIGIN: Final[dict[str, Any]] = {
 }
 
 
-class OriginBody(BaseModel):
+class OriginBody(Shape):
     """Who sent it: what the receipt of the request says."""
 
     receipt_id: int = Field(description="The receipt of the request.")
@@ -50,7 +51,7 @@ class OriginBody(BaseModel):
     request_id: str | None = Field(description="The id in X-Request-ID, which log lines of the request carry too.")
 
 
-class FieldValue(BaseModel):
+class FieldValue(Shape):
     """A value: itself when it is small, else its size, its hash, its beginning, and where to fetch it."""
 
     value: Any = Field(default=None, description=_VALUE + " Absent when it is larger.")
@@ -60,7 +61,7 @@ class FieldValue(BaseModel):
     url: str | None = Field(default=None, description="Where these bytes are, for callers who may read.")
 
 
-class FieldDifference(BaseModel):
+class FieldDifference(Shape):
     """A field whose value differs."""
 
     field: str = Field(description=_FIELD)
@@ -84,28 +85,28 @@ class FieldChange(FieldDifference):
     said: FieldValue | None = Field(description="What the write said, when that is not what stands after it.")
 
 
-class RevertBody(BaseModel):
+class RevertBody(Shape):
     """What a revert undid."""
 
     to_version: int = Field(description="The version that the run went back to.")
     reason: str = Field(description="Why.")
 
 
-class Repetition(BaseModel):
+class Repetition(Shape):
     """A request that brought the same once more."""
 
     times: int = Field(description="How often it was in that request.")
     origin: OriginBody | None = Field(description="Who sent it.")
 
 
-class Repetitions(BaseModel):
+class Repetitions(Shape):
     """How often the same came again. None of these changed anything."""
 
     count: int = Field(description="How often in all.")
     latest: list[Repetition] = Field(description="The last requests that brought it, 20 at most, in their order.")
 
 
-class MutationBody(BaseModel):
+class MutationBody(Shape):
     """One event of a run, and what it changed."""
 
     version: int = Field(description="Its place among the events of the run.")
@@ -125,7 +126,7 @@ class MutationBody(BaseModel):
     duplicates: Repetitions = Field(description="How often the same came again.")
 
 
-class ErasureBody(BaseModel):
+class ErasureBody(Shape):
     """How a run was erased: by an event of its trace, which is told on every page."""
 
     trace_id: str = Field(description="The trace that was erased, and the run with it.")
@@ -136,7 +137,7 @@ class ErasureBody(BaseModel):
     reason: str = Field(description="Why.")
 
 
-class RunHistoryResponse(BaseModel):
+class RunHistoryResponse(Shape):
     """What happened to a run, in order."""
 
     model_config = ConfigDict(
@@ -173,7 +174,7 @@ class RunHistoryResponse(BaseModel):
     next_after: int | None = Field(description="`after` of the next page; null when this is the last.")
 
 
-class RunDiffResponse(BaseModel):
+class RunDiffResponse(Shape):
     """How a run differs between two versions."""
 
     model_config = ConfigDict(
@@ -187,7 +188,7 @@ class RunDiffResponse(BaseModel):
     fields: list[FieldDifference] = Field(description="The fields that differ.")
 
 
-class ChainFinding(BaseModel):
+class ChainFinding(Shape):
     """An event that is not what the chain says."""
 
     version: int = Field(description="Its version.")
@@ -195,7 +196,7 @@ class ChainFinding(BaseModel):
     wrong: str = Field(description="What is wrong with it.")
 
 
-class RunChainResponse(BaseModel):
+class RunChainResponse(Shape):
     """Whether the events of a run are as the chain of hashes says."""
 
     model_config = ConfigDict(

@@ -2,10 +2,12 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import Shape
 
 
-class BatchIngestConfig(BaseModel):
+class BatchIngestConfig(Shape):
     """How clients send runs. Whole or not at all: with a key missing, Python's SDK silently sends no run."""
 
     use_multipart_endpoint: bool = Field(description="Send to /runs/multipart rather than to /runs/batch.")
@@ -16,7 +18,7 @@ class BatchIngestConfig(BaseModel):
     scale_down_nempty_trigger: int = Field(description="Empty polls after which a client drops a sender.")
 
 
-class InstanceFlags(BaseModel):
+class InstanceFlags(Shape):
     """What this server can do."""
 
     zstd_compression_enabled: bool = Field(description="Bodies may be compressed with zstd.")
@@ -25,7 +27,7 @@ class InstanceFlags(BaseModel):
     sdb_query_enabled: bool = Field(description="Runs are read by the second generation of LangSmith's API.")
 
 
-class InfoBody(BaseModel):
+class InfoBody(Shape):
     """What this server is."""
 
     model_config = ConfigDict(

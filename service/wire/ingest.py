@@ -3,10 +3,12 @@ and `service.multipart_items`."""
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import Shape
 
 
-class Accepted(BaseModel):
+class Accepted(Shape):
     """Everything that could be used is stored and can be read."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Runs ingested"}]})
@@ -14,7 +16,7 @@ class Accepted(BaseModel):
     message: str = Field(description="What was done.")
 
 
-class BatchReport(BaseModel):
+class BatchReport(Shape):
     """What became of a batch."""
 
     model_config = ConfigDict(

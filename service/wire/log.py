@@ -2,7 +2,9 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import Shape
 
 _CURSOR: Final = "AAAAAAAAAAAAAAAqn4bA"
 _HASH: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -68,7 +70,7 @@ def _example(value: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
-class EventBody(BaseModel):
+class EventBody(Shape):
     """One event, as it stands in the log."""
 
     model_config = _example(_EVENT)
@@ -92,7 +94,7 @@ class EventBody(BaseModel):
     )
 
 
-class HeadBody(BaseModel):
+class HeadBody(Shape):
     """Where the log ended when it was read."""
 
     model_config = _example(_HEAD)
@@ -103,7 +105,7 @@ class HeadBody(BaseModel):
     cursor: str = Field(description="The place after the last event.")
 
 
-class EventPage(BaseModel):
+class EventPage(Shape):
     """Events in the order of the log."""
 
     model_config = _example({"events": [_EVENT], "next": None, "head": _HEAD})
@@ -113,7 +115,7 @@ class EventPage(BaseModel):
     head: HeadBody = Field(description="The end of the log at that moment.")
 
 
-class CountsBody(BaseModel):
+class CountsBody(Shape):
     """received = applied + duplicate + quarantined, always."""
 
     model_config = _example(dict(_COUNTS))
@@ -124,7 +126,7 @@ class CountsBody(BaseModel):
     quarantined: int = Field(description="Items that no event could be made of, or that belong to an erased trace.")
 
 
-class PositionsBody(BaseModel):
+class PositionsBody(Shape):
     """A range of positions, both ends included."""
 
     model_config = _example({"first": 42, "last": 42})
@@ -159,7 +161,7 @@ class ReceiptBody(CountsBody):
     positions: PositionsBody | None = Field(description="Where the events are that it brought; null when none.")
 
 
-class ReceiptPage(BaseModel):
+class ReceiptPage(Shape):
     """Receipts in order, and the sums of all there are."""
 
     model_config = _example({"receipts": [_RECEIPT], "next": None, "sums": _COUNTS})
@@ -169,7 +171,7 @@ class ReceiptPage(BaseModel):
     sums: CountsBody = Field(description="The sums over all receipts, not only those of the page.")
 
 
-class RepetitionBody(BaseModel):
+class RepetitionBody(Shape):
     """An event that came again."""
 
     model_config = _example({"stream": f"run:{_RUN}", "version": 1, "times": 1})
@@ -179,7 +181,7 @@ class RepetitionBody(BaseModel):
     times: int = Field(description="How often it came in this request.")
 
 
-class QuarantinedBody(BaseModel):
+class QuarantinedBody(Shape):
     """An item that no event could be made of, and what became of it since."""
 
     model_config = _example(_QUARANTINED)
@@ -208,7 +210,7 @@ class QuarantinedItem(QuarantinedBody):
     raw_encoding: Literal["utf-8", "base64"] | None = Field(description="How `raw` tells them: as text if they are.")
 
 
-class QuarantinePage(BaseModel):
+class QuarantinePage(Shape):
     """Items in quarantine in the order in which they came."""
 
     model_config = _example({"items": [_QUARANTINED], "next": None})
@@ -232,7 +234,7 @@ class ReceiptDetail(ReceiptBody):
     quarantine: list[QuarantinedBody] = Field(description="The items of it that are in quarantine.")
 
 
-class RetryReport(BaseModel):
+class RetryReport(Shape):
     """What a retry came to."""
 
     model_config = _example(

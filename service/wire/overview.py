@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import Shape
 
 _COST = "In US dollars, a decimal string."
 _LATENCY: Final[dict[str, Any]] = {"p50": 1240.0, "p95": 4310.0, "p99": 8020.0}
@@ -18,7 +20,7 @@ _SUMS: Final[dict[str, Any]] = {
 }
 
 
-class Latency(BaseModel):
+class Latency(Shape):
     """Percentiles in milliseconds, off by at most 1.6 %."""
 
     p50: float = Field(description="Half of them took no longer.")
@@ -26,7 +28,7 @@ class Latency(BaseModel):
     p99: float = Field(description="99 % of them took no longer.")
 
 
-class TracesByStatus(BaseModel):
+class TracesByStatus(Shape):
     """How many traces."""
 
     running: int = Field(default=0, description="Traces whose root is running.")
@@ -34,7 +36,7 @@ class TracesByStatus(BaseModel):
     failed: int = Field(default=0, description="Traces whose root failed.")
 
 
-class OverviewBucket(BaseModel):
+class OverviewBucket(Shape):
     """A part of the stretch."""
 
     start: datetime = Field(description="From then on (UTC).")
@@ -47,7 +49,7 @@ class OverviewBucket(BaseModel):
     latency_ms: Latency | None = Field(description="Of the traces that ended; null when none did.")
 
 
-class OverviewLine(BaseModel):
+class OverviewLine(Shape):
     """What is counted under one name."""
 
     name: str = Field(description="The project, the model, or the name of traces.")
@@ -60,7 +62,7 @@ class OverviewLine(BaseModel):
     latency_ms: Latency | None = Field(default=None, description="Of those that ended. Not told of projects.")
 
 
-class OverviewResponse(BaseModel):
+class OverviewResponse(Shape):
     """What happened over a stretch of time."""
 
     model_config = ConfigDict(

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from events.ids import parse_id
 from events.times import parse_time
+from service.wire.shape import BodyShape, Shape
 
 _ID: Final = "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55"
 _PROJECT: Final[dict[str, Any]] = {
@@ -45,7 +46,7 @@ Uuid = Annotated[str, AfterValidator(_uuid)]
 Moment = Annotated[str | int | float, AfterValidator(_moment)]
 
 
-class SessionPatch(BaseModel):
+class SessionPatch(BodyShape):
     """What to change of a project. What is null or absent stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "market-research", "description": "Renamed."}]})
@@ -74,7 +75,7 @@ class SessionCreation(SessionPatch):
     id: Uuid | None = Field(default=None, description="Its id; by default one that follows from its name.")
 
 
-class SessionBody(BaseModel):
+class SessionBody(Shape):
     """A project. LangSmith's API calls it a session. The statistics are null unless they were asked for."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**_PROJECT, **_STATS}]})
@@ -110,7 +111,7 @@ class SessionBody(BaseModel):
     run_facets: list[Any] | None = Field(default=None, description="Always empty.")
 
 
-class DeletedBody(BaseModel):
+class DeletedBody(Shape):
     """Something was deleted."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": f"Project {_ID} was deleted."}]})
@@ -118,7 +119,7 @@ class DeletedBody(BaseModel):
     message: str = Field(description="What was deleted.")
 
 
-class SettingsBody(BaseModel):
+class SettingsBody(Shape):
     """This installation, as LangSmith's clients ask for it."""
 
     model_config = ConfigDict(

@@ -2,9 +2,10 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from service.wire.projects import SessionCreation, SessionPatch
+from service.wire.shape import Shape
 
 _PROJECT: Final[dict[str, Any]] = {
     "id": "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55",
@@ -27,7 +28,7 @@ class SessionV2Creation(SessionCreation):
     type: SessionType | None = Field(default=None, exclude=True, description="What it is to be.")
 
 
-class SessionV2(BaseModel):
+class SessionV2(Shape):
     """A project. The statistics are null unless they were asked for."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_PROJECT]})
@@ -62,7 +63,7 @@ class SessionV2(BaseModel):
     run_facets: list[Any] | None = Field(default=None, description="Always empty.")
 
 
-class SessionPage(BaseModel):
+class SessionPage(Shape):
     """A page of projects."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_PROJECT], "next_cursor": None}]})

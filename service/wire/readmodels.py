@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from projections.rebuilds import Outcome, Step
+from service.wire.shape import BodyShape, Shape
 
 Name = Literal["attachments", "feedback", "names", "projects", "runs", "shares", "stats"]
 
@@ -42,7 +43,7 @@ _PROJECTION: Final[dict[str, Any]] = {
 }
 
 
-class RebuildRequest(BaseModel):
+class RebuildRequest(BodyShape):
     """What to rebuild: everything, unless one read model or one trace is named."""
 
     model_config = ConfigDict(
@@ -63,7 +64,7 @@ class RebuildRequest(BaseModel):
         return self
 
 
-class RebuildBody(BaseModel):
+class RebuildBody(Shape):
     """A rebuild, as far as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_REBUILD]})
@@ -91,7 +92,7 @@ class RebuildBody(BaseModel):
     notes: list[str] = Field(description="The first rows that differed, or what went wrong.")
 
 
-class ProjectionBody(BaseModel):
+class ProjectionBody(Shape):
     """One read model."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_PROJECTION]})
@@ -108,7 +109,7 @@ class ProjectionBody(BaseModel):
     last_comparison: RebuildBody | None = Field(description="Its last dry run, be it under way; null when it had none.")
 
 
-class ProjectionsBody(BaseModel):
+class ProjectionsBody(Shape):
     """The read models, and the log that they are made from."""
 
     model_config = ConfigDict(

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from events.ids import parse_id
 from events.times import LATEST_US, parse_time
+from service.wire.shape import BodyShape, Shape
 
 _EXAMPLE_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
 _PROJECT_ID: Final = "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55"
@@ -46,7 +47,7 @@ NotOffered = Annotated[str | None, Field(max_length=0, description="Not offered 
 _FILTER: Final = 'In LangSmith\'s filter language, such as `and(eq(run_type, "llm"), gt(latency, 5))`.'
 
 
-class RunFilters(BaseModel):
+class RunFilters(BodyShape):
     """Which runs. What is null, or not sent, filters nothing; members that are not named here are not looked at."""
 
     id: Ids | None = Field(None, description="Only these runs; nothing else is then looked at.")
@@ -96,14 +97,14 @@ class RunsQuery(RunFilters):
     skip_pagination: bool | None = Field(None, description="Whether to leave out the cursor.")
 
 
-class RunCursors(BaseModel):
+class RunCursors(Shape):
     """The places of a query's next and former pages."""
 
     next: str | None = Field(description="The `cursor` of the next page; null after the last run.")
     prev: str | None = Field(description="Always null: pages go on only.")
 
 
-class QueriedRun(BaseModel):
+class QueriedRun(Shape):
     """A run with the fields that were selected."""
 
     model_config = ConfigDict(
@@ -138,7 +139,7 @@ class QueriedRun(BaseModel):
     parent_run_id: str | None = Field(description="The run above it.")
 
 
-class RunsPage(BaseModel):
+class RunsPage(Shape):
     """A page of runs."""
 
     model_config = ConfigDict(
@@ -177,7 +178,7 @@ class StatsQuery(RunFilters):
     model_config = ConfigDict(json_schema_extra={"examples": [{"session": [_PROJECT_ID], "is_root": True}]})
 
 
-class RunStats(BaseModel):
+class RunStats(Shape):
     """Runs summed up. Latencies and times to the first token are in seconds, at most 1.6 % off."""
 
     model_config = ConfigDict(
@@ -225,7 +226,7 @@ class RunStats(BaseModel):
     run_facets: list[Any] = Field(description="Always empty.")
 
 
-class GroupsQuery(BaseModel):
+class GroupsQuery(BodyShape):
     """Which conversations. Members that are not named here are not looked at."""
 
     model_config = ConfigDict(
@@ -241,7 +242,7 @@ class GroupsQuery(BaseModel):
     offset: int = Field(0, ge=0, le=2**62, description="How many to skip.")
 
 
-class RunGroup(BaseModel):
+class RunGroup(Shape):
     """A conversation: the traces of one thread, summed up."""
 
     thread_id: str = Field(description="The thread.")
@@ -260,7 +261,7 @@ class RunGroup(BaseModel):
     last_error: str | None = Field(description="The last error, its beginning; null when the last trace has none.")
 
 
-class RunGroups(BaseModel):
+class RunGroups(Shape):
     """Conversations, those with the newest trace first."""
 
     model_config = ConfigDict(
@@ -295,7 +296,7 @@ class RunGroups(BaseModel):
     total: int = Field(description="How many there are in all.")
 
 
-class RunsQueryV2(BaseModel):
+class RunsQueryV2(BodyShape):
     """A query of runs, second generation. Members that are not named here are not looked at."""
 
     model_config = ConfigDict(
@@ -329,7 +330,7 @@ class RunsQueryV2(BaseModel):
     max_feedback_modified_at: NotOffered = None
 
 
-class RunV2(BaseModel):
+class RunV2(Shape):
     """A run with the fields that were selected."""
 
     model_config = ConfigDict(
@@ -339,7 +340,7 @@ class RunV2(BaseModel):
     id: str = Field(description="The run's id.")
 
 
-class RunsPageV2(BaseModel):
+class RunsPageV2(Shape):
     """A page of runs, second generation."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [{"id": _EXAMPLE_ID}], "next_cursor": None}]})
@@ -348,7 +349,7 @@ class RunsPageV2(BaseModel):
     next_cursor: str | None = Field(description="The `cursor` of the next page; null after the last run.")
 
 
-class RunUrl(BaseModel):
+class RunUrl(Shape):
     """Where a run is shown."""
 
     model_config = ConfigDict(

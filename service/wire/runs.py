@@ -3,7 +3,9 @@ hold the two against each other."""
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from service.wire.shape import Shape
 
 _PLANNING: Final[dict[str, Any]] = {
     "id": "550e8400-e29b-41d4-a716-446655440000",
@@ -24,7 +26,7 @@ _TOKENS = "As the client reported it, in tokens."
 _COST = "As the client gave it, in US dollars, a decimal string."
 
 
-class RunFacts(BaseModel):
+class RunFacts(Shape):
     """What every shape of a run says."""
 
     id: str = Field(description="The run's id.")
@@ -56,7 +58,7 @@ class TraceRun(RunFacts):
     )
 
 
-class RootRunsResponse(BaseModel):
+class RootRunsResponse(Shape):
     """A page of the list of traces."""
 
     model_config = ConfigDict(
@@ -100,7 +102,7 @@ class RunHierarchyNode(RunFacts):
     children: list["RunHierarchyNode"] = Field(description="The runs below it, by start.")
 
 
-class RunHierarchyResponse(BaseModel):
+class RunHierarchyResponse(Shape):
     """A trace as a tree."""
 
     model_config = ConfigDict(
@@ -128,7 +130,7 @@ class RunHierarchyResponse(BaseModel):
     max_depth: int = Field(description="How many levels there are, the root's being 1.")
 
 
-class TraceColumns(BaseModel):
+class TraceColumns(Shape):
     """The runs of a trace, one list for each thing that is known of them. Entries of one place are of one run."""
 
     id: list[str] = Field(description="Its id.")
@@ -143,7 +145,7 @@ class TraceColumns(BaseModel):
     total_cost: list[str | None] = Field(description=_COST)
 
 
-class TraceOutlineResponse(BaseModel):
+class TraceOutlineResponse(Shape):
     """A trace in columns: the rows of its tree, from the top down."""
 
     model_config = ConfigDict(
@@ -180,7 +182,7 @@ class TraceOutlineResponse(BaseModel):
     runs: TraceColumns = Field(description="The runs, row by row.")
 
 
-class PresignedAttachment(BaseModel):
+class PresignedAttachment(Shape):
     """Where a file can be fetched without an API key, for an hour."""
 
     presigned_url: str = Field(description="Where the bytes are.")
@@ -269,7 +271,7 @@ class RunResponse(RunFacts):
     )
 
 
-class ProjectStats(BaseModel):
+class ProjectStats(Shape):
     """What happened in one project."""
 
     name: str = Field(description="The project's name.")
@@ -278,7 +280,7 @@ class ProjectStats(BaseModel):
     last_activity: str = Field(description="When its newest run started (UTC).")
 
 
-class DashboardStats(BaseModel):
+class DashboardStats(Shape):
     """Counts over all projects."""
 
     total_runs: int = Field(description="How many runs there are.")
@@ -289,7 +291,7 @@ class DashboardStats(BaseModel):
     project_distribution: dict[str, int] = Field(description="Runs by project.")
 
 
-class StatsSummaryResponse(BaseModel):
+class StatsSummaryResponse(Shape):
     """The numbers of the dashboard, exact as of one moment."""
 
     model_config = ConfigDict(

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from events.times import parse_time
 from service.wire.projects import Uuid
 from service.wire.run_queries import NotOffered, RunV2
+from service.wire.shape import BodyShape, Shape
 
 _PROJECT_ID: Final = "7d0b7f7e-2d0d-5d5c-9df5-3a9c3f0a4a55"
 _RUN_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
@@ -44,7 +45,7 @@ def _us(value: Any) -> Any:
 Time = Annotated[int, BeforeValidator(_us), Field(json_schema_extra={"type": "string", "format": "date-time"})]
 
 
-class _Windowed(BaseModel):
+class _Windowed(BodyShape):
     project_id: Uuid = Field(description="The project.")
     min_start_time: Time | None = Field(default=None, description="Traces that started then or later; a day ago.")
     max_start_time: Time | None = Field(default=None, description="Traces that started before; now by default.")
@@ -77,7 +78,7 @@ class ThreadsStatsQuery(_Windowed):
     thread_filter: NotOffered = None
 
 
-class ThreadBody(BaseModel):
+class ThreadBody(Shape):
     """A thread: the traces of a conversation."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_THREAD]})
@@ -101,7 +102,7 @@ class ThreadBody(BaseModel):
     feedback_stats: dict[str, Any] | None = Field(description="The feedback on their roots, by its key.")
 
 
-class ThreadPage(BaseModel):
+class ThreadPage(Shape):
     """A page of threads."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_THREAD], "next_cursor": None}]})
@@ -110,7 +111,7 @@ class ThreadPage(BaseModel):
     next_cursor: str | None = Field(description="The `cursor` of the next page; null after the last thread.")
 
 
-class ThreadTraceBody(BaseModel):
+class ThreadTraceBody(Shape):
     """A trace of a thread, with the fields that were selected."""
 
     model_config = ConfigDict(extra="allow")
@@ -118,7 +119,7 @@ class ThreadTraceBody(BaseModel):
     trace_id: str = Field(description="The trace.")
 
 
-class ThreadTracePage(BaseModel):
+class ThreadTracePage(Shape):
     """A page of the traces of a thread."""
 
     model_config = ConfigDict(
@@ -129,7 +130,7 @@ class ThreadTracePage(BaseModel):
     next_cursor: str | None = Field(description="The `cursor` of the next page; null after the last trace.")
 
 
-class _Sums(BaseModel):
+class _Sums(Shape):
     prompt_tokens: int | None = Field(default=None, description="Tokens of inputs.")
     completion_tokens: int | None = Field(default=None, description="Tokens of outputs.")
     total_tokens: int | None = Field(default=None, description="Tokens in all.")
@@ -183,7 +184,7 @@ class TracesQuery(_Windowed):
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
 
-class TraceBody(BaseModel):
+class TraceBody(Shape):
     """A trace: its root, and what its runs sum up to."""
 
     root_run: RunV2 = Field(description="The root, with the fields that were selected.")
@@ -192,7 +193,7 @@ class TraceBody(BaseModel):
     )
 
 
-class TracePage(BaseModel):
+class TracePage(Shape):
     """A page of traces."""
 
     model_config = ConfigDict(
@@ -203,7 +204,7 @@ class TracePage(BaseModel):
     next_cursor: str | None = Field(description="The `cursor` of the next page; null after the last trace.")
 
 
-class TraceRuns(BaseModel):
+class TraceRuns(Shape):
     """The runs of a trace."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [{"id": _RUN_ID}]}]})

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events import log
 from events.chain import GENESIS
 from events.codec import unpack
-from events.dialect import PostgresWriter, SqliteWriter
+from events.dialect import SqliteWriter
+from events.dialect.postgresql import PostgresWriter
 from events.errors import DataRefused, FoldVersionMismatch, SchemaMismatch
 from events.kinds import COMMANDS, RunPosted, Unknown, run_stream
 from events.log import NewEvent, Outcome, RecordedEvent, Refused

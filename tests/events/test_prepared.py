@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.dialect import is_sqlite, open_engine
-from events.prepared import Prepared, given, one_of
+from events.prepared import Prepared, answers, given, one_of
 
 _things = Table(
     "things",
@@ -109,3 +109,19 @@ async def test_what_the_database_says_is_told_as_sqlalchemy_tells_it(engine: Asy
     async with engine.connect() as connection:
         with pytest.raises(DBAPIError, match="things"):
             await Prepared(select(_things.c.size)).rows(connection)
+
+
+async def test_questions_that_are_asked_together_are_each_answered_from_their_own_rows(
+    connection: AsyncConnection,
+) -> None:
+    by_size = Prepared(select(_things.c.name).where(_things.c.size == given("size")))
+    count = Prepared(select(func.count()).select_from(_things))
+    found = await answers(
+        connection,
+        by_size.asking(lambda rows: [name for (name,) in rows], size=3),
+        count.asking(lambda rows: int(rows[0][0])),
+        by_size.asking(bool, size=4),
+        by_size.asking(bool, size=4000),
+    )
+    assert found == (["thing 3"], 9, True, False)
+    assert await by_size.asking(len, size=3).answer(connection) == 1
