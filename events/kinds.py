@@ -57,8 +57,7 @@ class RunFields(msgspec.Struct, frozen=True, gc=False):
 
 CONTENTS_MEMBER: Final = "agent-spy:contents"
 _RUN_FIELD_OF: Final = {field.encode_name: field.name for field in msgspec.structs.fields(RunFields)}
-decode_run_fields: Final = msgspec.json.Decoder(RunFields).decode
-"""Decode a run write from strict JSON. Raises `msgspec.DecodeError` or `RecursionError` where it is not."""
+_decode_run_fields: Final = msgspec.json.Decoder(RunFields).decode
 
 
 def said(raw: Raw | bytes) -> bool:
@@ -71,27 +70,40 @@ def said(raw: Raw | bytes) -> bool:
 def run_fields(payload: bytes) -> RunFields:
     """Decode a run write from its JSON. Raises `NotJSON` when it is no JSON object."""
     try:
-        return decode_run_fields(payload)
+        return _decode_run_fields(payload)
     except (msgspec.DecodeError, RecursionError):
         members = split_object(payload)
         return RunFields(**{_RUN_FIELD_OF[k]: Raw(v) for k, v in members.items() if k in _RUN_FIELD_OF})
 
 
 # Making a frozen dataclass takes several times as long, and there is one of these for every write.
-class RunPosted(msgspec.Struct, frozen=True, gc=False):
-    """A client posted a run, whole or just begun. `words` may hold what the folds read in it beforehand."""
+class RunWrite(msgspec.Struct, frozen=True, gc=False):
+    """A POST or a PATCH of a run, as the JSON that came. `words` may hold what the folds read in it beforehand.
+
+    With `is_offloaded`, fields too large for the log were moved, and its member `agent-spy:contents` says where. In any
+    other payload that name is a client's, and says nothing.
+    """
 
     run_id: bytes
-    fields: RunFields
+    payload: bytes
+    is_offloaded: bool = False
     words: object = None
 
+    @property
+    def fields(self) -> RunFields:
+        """The fields that it says, decoded anew whenever they are asked for. Raises `NotJSON` when there are none."""
+        fields = run_fields(self.payload)
+        if self.is_offloaded or fields.contents is UNSAID:
+            return fields
+        return msgspec.structs.replace(fields, contents=UNSAID)
 
-class RunPatched(msgspec.Struct, frozen=True, gc=False):
-    """A client patched a run, known or not. `words` as in `RunPosted`."""
 
-    run_id: bytes
-    fields: RunFields
-    words: object = None
+class RunPosted(RunWrite, frozen=True, gc=False):
+    """A client posted a run, whole or just begun."""
+
+
+class RunPatched(RunWrite, frozen=True, gc=False):
+    """A client patched a run, known or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,9 +469,12 @@ def _erased(subject: bytes, payload: bytes) -> TraceErased:
     return TraceErased(subject, tuple(bytes.fromhex(stream) for stream in told.streams), told.reason)
 
 
+_RUN_WRITES: Final[Mapping[str, type[RunPosted] | type[RunPatched]]] = {
+    "RunPosted": RunPosted,
+    "RunPatched": RunPatched,
+}
 _DECODERS: Final[dict[str, Callable[[bytes, bytes], Event]]] = {
-    "RunPosted": lambda subject, payload: RunPosted(subject, run_fields(payload)),
-    "RunPatched": lambda subject, payload: RunPatched(subject, run_fields(payload)),
+    **_RUN_WRITES,
     "AttachmentStored": _attachment,
     "FeedbackPosted": lambda subject, payload: FeedbackPosted(subject, split_object(payload)),
     "FeedbackPatched": lambda subject, payload: FeedbackPatched(subject, split_object(payload)),
@@ -492,7 +507,12 @@ COMMANDS: Final = frozenset(
 )
 
 
-def decode(kind: str, stream: bytes, payload: bytes) -> Event:
-    """The event that a payload of the current schema version holds; `Unknown` for a kind of another version."""
+def decode(kind: str, stream: bytes, payload: bytes, *, is_offloaded: bool = False) -> Event:
+    """The event that a payload of the current schema version holds; `Unknown` for a kind of another version.
+
+    `is_offloaded` as in `RunWrite`: the codec that the payload was stored with says it.
+    """
+    if is_offloaded and kind in _RUN_WRITES:
+        return _RUN_WRITES[kind](stream[1:], payload, is_offloaded)
     decoder = _DECODERS.get(kind)
     return Unknown(kind) if decoder is None else decoder(stream[1:], payload)

@@ -21,7 +21,7 @@ from events import chain, receipts
 from events.codec import Codec, Content, pack, unpack
 from events.dialect import Snapshot, Writer
 from events.errors import FoldVersionMismatch, SchemaMismatch
-from events.kinds import COMMANDS, UNSAID, Event, RunPatched, RunPosted, Unknown, decode
+from events.kinds import COMMANDS, Event, Unknown, decode
 from events.prepared import Prepared, given, one_of
 from events.receipts import Counts, Origin
 from events.schema import SHARD, column_text, content_holders, contents, duplicates, quarantine
@@ -647,15 +647,6 @@ async def cut_by_stream(
         cuts.append(at)
 
 
-def _as_sealed(body: Event, codec: int) -> Event:
-    """The event without what a client may have sent under our own name: only the codec says that it is ours."""
-    match body:
-        case RunPosted(fields=fields) | RunPatched(fields=fields) if not codec & _OFFLOADED_BIT:
-            if fields.contents != UNSAID:
-                return msgspec.structs.replace(body, fields=msgspec.structs.replace(fields, contents=UNSAID))
-    return body
-
-
 def _recorded(row: Any, upcasters: Upcasters) -> RecordedEvent:
     stream = bytes(row.stream)
     payload, body = b"", cast(Event, Unknown(row.kind))
@@ -663,5 +654,5 @@ def _recorded(row: Any, upcasters: Upcasters) -> RecordedEvent:
         payload = unpack(row.codec, bytes(row.payload))
         if row.schema_version <= schema_version(row.kind, upcasters):
             payload = upcast(row.kind, row.schema_version, payload, upcasters)
-            body = _as_sealed(decode(row.kind, stream, payload), row.codec)
+            body = decode(row.kind, stream, payload, is_offloaded=bool(row.codec & _OFFLOADED_BIT))
     return RecordedEvent(row.position, stream, row.version, row.kind, row.recorded_at, row.receipt_id, body, payload)

@@ -84,6 +84,11 @@ def plain(members: Mapping[str, Any], rank: int) -> str | None:
     return "\n" + "\n".join(lines) + "\n"
 
 
+def as_patched(column: str) -> str:
+    """The column that a PATCH makes of the metadata of which a POST makes this one: each rank is one higher."""
+    return column.replace("\t2\n", _STRONGEST_LINE_END).replace("\t0\n", "\t1\n")
+
+
 def merged(column: str | None, newer: str | None) -> str | None:
     """A column after a newer one: a value replaces one of its own rank or lower."""
     if newer is None or newer == column:

@@ -240,7 +240,7 @@ def fold_into(state: RunState, event: RecordedEvent, *, rule: StatusRule, naming
     state.last_recorded_at = event.recorded_at
     # Attachments have a read model of their own; an erased or unknown event says nothing.
     if isinstance(event.body, (RunPosted, RunPatched)):
-        _take(state, words_of(event.body, event.payload), event.position, naming)
+        _take(state, words_of(event.body), event.position, naming)
     settle(state, rule)
 
 

@@ -49,6 +49,7 @@ class Extra(msgspec.Struct, frozen=True, gc=False):
 class Said(Written, frozen=True, gc=False):
     """A write as it usually is, its `extra` taken apart."""
 
+    error: str | None = None  # type: ignore[assignment]
     extra: Extra | None = None  # type: ignore[assignment]
 
 

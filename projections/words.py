@@ -7,6 +7,7 @@ Reading is the costly part of folding, and needs nothing but the write itself: i
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from msgspec import Raw
 from events.codec import Offloaded, offloaded
 from events.ids import Places, dotted_order_places, parse_id
 from events.jsontext import REFUSALS, NotJSON, dumps, loads, split_array
-from events.kinds import UNSAID, RunFields, RunPatched, RunPosted, said
+from events.kinds import CONTENTS_MEMBER, UNSAID, RunFields, RunPatched, RunPosted, said
 from events.log import RecordedEvent
 from events.times import parse_time
 from projections import pairs
@@ -44,6 +45,7 @@ PATCH: Final = 3
 # Fields that may say something empty: such a word is weaker, see `Words.rank_of`.
 NAME, RUN_TYPE, ERROR, STATUS, TAGS, INPUTS, OUTPUTS, EVENTS = (1 << place for place in range(8))
 
+_NOTHING: Final[Mapping[str, Offloaded]] = MappingProxyType({})
 _EMPTY: Final = frozenset({b"{}", b"[]"})
 # Pretty-printers put white space into empty values; one with more of it is taken at its word.
 _EMPTY_BYTES_MAX: Final = 16
@@ -103,21 +105,54 @@ class Words(msgspec.Struct, frozen=True, gc=False):
         return self.rank - 2 if self.empty & field else self.rank
 
 
-def words_of(body: RunPosted | RunPatched, payload: bytes) -> Words:
+def words_of(body: RunPosted | RunPatched) -> Words:
     """What a run write says: read beforehand, or now."""
-    if isinstance(body.words, Words):
-        return body.words
-    return read(body.fields, payload, POST if isinstance(body, RunPosted) else PATCH)
+    return body.words if isinstance(body.words, Words) else read(body)
 
 
-def read(fields: RunFields, payload: bytes, rank: int) -> Words:
-    """What a run write says. `payload` is the JSON that the fields are from."""
-    try:
-        written = decode(payload)
-        empty = TAGS if written.tags == [] else 0
-    except REFUSALS:
-        written, empty = _read_oddly(fields), _empty_texts(fields)
-    moved = offloaded(fields.contents)
+def read(body: RunPosted | RunPatched) -> Words:
+    """What a run write says, read from its payload."""
+    rank = POST if isinstance(body, RunPosted) else PATCH
+    written = usual(body.payload)
+    if written is None:
+        return read_oddly(body.fields, rank)
+    return words_in(written, rank, offloaded(written.contents) if body.is_offloaded else _NOTHING)
+
+
+def read_oddly(fields: RunFields, rank: int) -> Words:
+    """The same of a write in which something is not what it should be, field by field."""
+    written = Written(
+        name=_text(fields.name),
+        run_type=_text(fields.run_type),
+        start_time=_moment(fields.start_time),
+        end_time=_moment(fields.end_time),
+        trace_id=_text(fields.trace_id),
+        parent_run_id=_text(fields.parent_run_id),
+        dotted_order=_text(fields.dotted_order),
+        session_name=_text(fields.session_name),
+        session_id=_text(fields.session_id),
+        project_name=_text(fields.project_name),
+        reference_example_id=_text(fields.reference_example_id),
+        tags=_texts(fields.tags) if said(fields.tags) else None,
+        status=_text(fields.status),
+        inputs=fields.inputs,
+        outputs=fields.outputs,
+        error=fields.error,
+        events=fields.events,
+        extra=fields.extra,
+    )
+    return words_in(written, rank, offloaded(fields.contents), _empty_texts(fields))
+
+
+def words_in(
+    written: "Written", rank: int, moved: Mapping[str, Offloaded] = _NOTHING, empty: int | None = None
+) -> Words:
+    """What a decoded write says. `moved` says where fields are that the log has no room for.
+
+    `empty` are those that should be texts, or a list of them, and are empty objects or arrays.
+    """
+    if empty is None:
+        empty = (TAGS if written.tags == [] else 0) | (ERROR if is_empty(written.error) else 0)
     dotted = written.dotted_order
     # By position, because naming that many takes longer than making the object.
     return Words(
@@ -125,7 +160,7 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
         empty | _empty_values(written, moved),
         cut(written.name, NAME_CHARS_MAX),
         cut(written.run_type, RUN_TYPE_CHARS_MAX),
-        cut(written.error, ERROR_CHARS_MAX),
+        cut(_text(written.error), ERROR_CHARS_MAX),
         cut(written.status, WORD_CHARS_MAX),
         None if written.tags is None else tags_text(written.tags),
         parse_time(written.start_time),
@@ -144,8 +179,9 @@ def read(fields: RunFields, payload: bytes, rank: int) -> Words:
 
 
 class Written(msgspec.Struct, frozen=True, gc=False):
-    """A run write as it usually is."""
+    """A run write as it usually is, with every field that `RunFields` has."""
 
+    id: str | None = None
     name: str | None = None
     run_type: str | None = None
     start_time: str | int | float | None = None
@@ -161,37 +197,23 @@ class Written(msgspec.Struct, frozen=True, gc=False):
     status: str | None = None
     inputs: Raw = UNSAID
     outputs: Raw = UNSAID
-    error: str | None = None
+    error: Raw = UNSAID
     events: Raw = UNSAID
     extra: Raw = UNSAID
+    serialized: Raw = UNSAID
+    attachments: Raw = UNSAID
+    contents: Raw = msgspec.field(default=UNSAID, name=CONTENTS_MEMBER)
 
 
-decode: Final = msgspec.json.Decoder(Written).decode
-"""Decode a run write as it usually is. Raises one of `REFUSALS` where it is not."""
+_decode: Final = msgspec.json.Decoder(Written).decode
 
 
-def _read_oddly(fields: RunFields) -> Written:
-    """The same of a write in which something is not what it should be."""
-    return Written(
-        name=_text(fields.name),
-        run_type=_text(fields.run_type),
-        start_time=_moment(fields.start_time),
-        end_time=_moment(fields.end_time),
-        trace_id=_text(fields.trace_id),
-        parent_run_id=_text(fields.parent_run_id),
-        dotted_order=_text(fields.dotted_order),
-        session_name=_text(fields.session_name),
-        session_id=_text(fields.session_id),
-        project_name=_text(fields.project_name),
-        reference_example_id=_text(fields.reference_example_id),
-        tags=_texts(fields.tags) if said(fields.tags) else None,
-        status=_text(fields.status),
-        inputs=fields.inputs,
-        outputs=fields.outputs,
-        error=_text(fields.error),
-        events=fields.events,
-        extra=fields.extra,
-    )
+def usual(payload: bytes) -> Written | None:
+    """A run write as it usually is; None when something in it is odd, or it is none at all."""
+    try:
+        return _decode(payload)
+    except REFUSALS:
+        return None
 
 
 def _empty_texts(fields: RunFields) -> int:
@@ -236,10 +258,20 @@ _NO_OUTPUTS: Final = Outputs(preview(b"{}"), None, None)
 
 def _facts(raw: Raw, rank: int) -> Facts:
     extra = bytes(raw)
-    return _cached_facts(extra, rank) if len(extra) <= _CACHED_EXTRA_BYTES_MAX else _read_facts(extra, rank)
+    if len(extra) > _CACHED_EXTRA_BYTES_MAX:
+        return _as_patched(_read_facts(extra)) if rank == PATCH else _read_facts(extra)
+    return _cached_patched(extra) if rank == PATCH else _cached_posted(extra)
 
 
-def _read_facts(extra: bytes, rank: int) -> Facts:
+def _as_patched(facts: Facts) -> Facts:
+    """What a PATCH says with the `extra` of which a POST says this."""
+    if facts.metadata is None:
+        return facts
+    return msgspec.structs.replace(facts, metadata=pairs.as_patched(facts.metadata))
+
+
+def _read_facts(extra: bytes) -> Facts:
+    """What the `extra` of a POST says."""
     facts = extra_facts(extra)
     return Facts(
         cut(facts.thread_id, WORD_CHARS_MAX),
@@ -249,22 +281,23 @@ def _read_facts(extra: bytes, rank: int) -> Facts:
         cut(facts.ls_model_name, WORD_CHARS_MAX),
         cut(facts.ls_provider, WORD_CHARS_MAX),
         None if facts.usage_metadata is None else usage_of_metadata(facts.usage_metadata),
-        _metadata(extra, facts.metadata, rank),
+        _metadata(extra, facts.metadata),
     )
 
 
-# A run's PATCH mostly repeats the `extra` of its POST, and runs of one program are much alike in it.
-_cached_facts: Final = lru_cache(maxsize=1024)(_read_facts)
+# Runs of one program are much alike in their `extra`, and a run's PATCH mostly repeats that of its POST.
+_cached_posted: Final = lru_cache(maxsize=1024)(_read_facts)
+_cached_patched: Final = lru_cache(maxsize=1024)(lambda extra: _as_patched(_cached_posted(extra)))
 _CACHED_EXTRA_BYTES_MAX: Final = 2048
 
 
-def _metadata(extra: bytes, usual: dict[str, Any] | None, rank: int) -> str | None:
+def _metadata(extra: bytes, usual: dict[str, Any] | None) -> str | None:
     """The column of metadata. Of usual metadata mostly nothing has to be escaped or cut."""
     # Without a backslash there are no control characters either: JSON has them as escapes alone.
-    if usual is not None and b"\\" not in extra and (column := pairs.plain(usual, rank)) is not None:
+    if usual is not None and b"\\" not in extra and (column := pairs.plain(usual, POST)) is not None:
         return column
     raw = metadata_of(extra)
-    return None if raw is None else pairs.written(raw, rank, rank_of)
+    return None if raw is None else pairs.written(raw, POST, rank_of)
 
 
 # --- projects ---------------------------------------------------------------------------------------------------------
@@ -282,11 +315,11 @@ def project_id_of(name: str) -> bytes:
 DEFAULT_PROJECT_ID: Final = project_id_of(DEFAULT_PROJECT)
 
 
-def project_named(fields: RunFields) -> tuple[bytes, str | None] | None:
-    """The project that a run write names: its id, and its name unless only the id was given.
-
-    An id that follows from a name is that of the project unless `projections.naming` knows otherwise.
-    """
+def _project_named(body: RunPosted | RunPatched) -> tuple[bytes, str | None] | None:
+    written = usual(body.payload)
+    if written is not None:
+        return project_of(written)
+    fields = body.fields
     return project_of(
         Written(
             project_name=_text(fields.project_name),
@@ -301,13 +334,16 @@ def project_names_in(events: Iterable[RecordedEvent]) -> Iterator[tuple[bytes, s
     for event in events:
         if isinstance(event.body, (RunPosted, RunPatched)):
             body = event.body
-            project = body.words.project if isinstance(body.words, Words) else project_named(body.fields)
+            project = body.words.project if isinstance(body.words, Words) else _project_named(body)
             if project is not None and project[1] is not None:
                 yield project[0], project[1]
 
 
 def project_of(written: Written) -> tuple[bytes, str | None] | None:
-    """The project that a usual write names, as `project_named` has it."""
+    """The project that a write names: its id, and its name unless only the id was given.
+
+    An id that follows from a name is that of the project unless `projections.naming` knows otherwise.
+    """
     for text in (written.project_name, written.session_name):
         if text and (name := column_text(text, NAME_CHARS_MAX)):
             return project_id_of(name), name

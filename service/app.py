@@ -56,6 +56,7 @@ from service.items import project_created
 from service.joining import join_added
 from service.keys import Keyring
 from service.measuring import Metered, sampling
+from service.memory import Memory
 from service.metrics import Metrics
 from service.parts import now
 from service.paths import API_ROOT, API_V2_ROOT, Paths
@@ -68,7 +69,7 @@ from service.signing import Signer
 from service.stopping import on_stop_signal
 from service.streaming import LogFeed
 from service.wire.errors import error_responses
-from service.writer import NOBODY, IngestWriter, Memory
+from service.writer import NOBODY, IngestWriter
 
 ROOT_ROUTERS = (health.router, docs.router, pages.router)
 """What is found at the root alone."""

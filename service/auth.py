@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 from starlette.datastructures import Headers
@@ -67,6 +68,11 @@ class Authorise(SecurityBase):
 def authorise(scope: Scope) -> Authorise:
     """The dependency for routes that ask for a scope: `Depends(authorise(Scope.READ))`."""
     return Authorise(scope)
+
+
+Ingester = Annotated[Caller, Depends(authorise(Scope.INGEST))]
+Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
+Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 
 
 async def refuse_foreign_origin(request: Request) -> None:

@@ -8,10 +8,9 @@ from events.dialect import Writer
 from events.log import Head, RecordedEvent
 from projections.erasure import Erased, erase_trace
 from projections.reverting import revert_run
-from service.auth import Caller, authorise, refuse_foreign_origin
+from service.auth import Administrator, refuse_foreign_origin
 from service.errors import IngestRoute
 from service.intake import IntakePart, origin_of
-from service.keys import Scope
 from service.runs import path_id
 from service.wire.corrections import ErasureReport, RevertReport, RevertRequest
 from service.wire.errors import error_responses
@@ -22,8 +21,6 @@ router = APIRouter(
     dependencies=[Depends(refuse_foreign_origin)],
     responses=error_responses(401, 403, 404, 503),
 )
-
-Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 
 
 @router.post("/runs/{run_id}/revert", responses=error_responses(400))

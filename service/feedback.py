@@ -14,12 +14,11 @@ from events.times import format_time, parse_time
 from projections import feedback
 from projections.feedback import Feedback, Level, Wanted
 from service import items
-from service.auth import Caller, authorise, refuse_foreign_origin
+from service.auth import Administrator, Ingester, Reader, refuse_foreign_origin
 from service.errors import IngestRoute
-from service.ingest import Ingester, require_json
+from service.ingest import require_json
 from service.intake import IntakePart
 from service.items import Item, UnusableItem
-from service.keys import Scope
 from service.parts import EnginePart
 from service.projects import MOMENT_SCHEMA, Moment
 from service.runs import path_id
@@ -29,9 +28,6 @@ from service.wire.feedback import FeedbackBody, feedback_request
 router = APIRouter(
     prefix="/feedback", tags=["feedback"], route_class=IngestRoute, responses=error_responses(401, 403, 503)
 )
-
-Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
-Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 
 
 @router.post(

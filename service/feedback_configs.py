@@ -16,10 +16,8 @@ from projections import feedback_configs
 from projections.feedback_config_changes import Config, ConfigChanging
 from projections.feedback_configs import FeedbackConfig, config_id_of
 from projections.names import folded
-from service.auth import Caller, authorise, refuse_foreign_origin
-from service.ingest import Ingester
+from service.auth import Administrator, Caller, Ingester, Reader, refuse_foreign_origin
 from service.intake import IntakePart, origin_of
-from service.keys import Scope
 from service.parts import EnginePart
 from service.projects import InstancePart
 from service.wire.errors import error_responses
@@ -27,8 +25,6 @@ from service.wire.feedback_configs import Category, ConfigBody, ConfigCreation, 
 
 router = APIRouter(prefix="/feedback-configs", tags=["feedback configurations"], responses=error_responses(401, 403))
 
-Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
-Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 _CATEGORIES_MIN: Final = 2
 
 

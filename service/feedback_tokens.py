@@ -7,7 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import log
@@ -21,12 +21,10 @@ from events.times import LATEST_US, format_time, parse_time
 from projections import erasure, feedback_tokens, projector
 from projections.feedback_tokens import FeedbackToken
 from service import items
-from service.auth import ANYONE, Caller, authorise
+from service.auth import ANYONE, Ingester, Reader
 from service.errors import IngestRoute
-from service.ingest import Ingester
 from service.intake import IntakePart, origin_of
 from service.json_bodies import JsonRoute
-from service.keys import Scope
 from service.parts import EnginePart
 from service.paths import API_ROOT
 from service.projects import InstancePart
@@ -44,7 +42,6 @@ router = APIRouter(
     prefix="/feedback/tokens", tags=["feedback tokens"], route_class=TokenRoute, responses=error_responses(503)
 )
 
-Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
 _LIFETIME: Final = timedelta(hours=3)
 
 

@@ -1,21 +1,22 @@
 """The routes that take runs in, as LangSmith's SDKs send them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from events.ids import parse_id
 from events.jsontext import NotJSON, loads
 from events.kinds import Operation
 from events.log import NewEvent, Refused
-from service.auth import Caller, authorise
+from service.auth import Caller, Ingester
 from service.errors import IngestRoute
 from service.intake import IntakePart
-from service.items import PATCH, POST, Item, UnusableBody, UnusableItem, each_of_batch, each_of_multipart, run_items
-from service.keys import Scope
+from service.items import PATCH, POST, Item, UnusableBody, UnusableItem
 from service.multipart import boundary_of, split
+from service.multipart_items import each_of_multipart
+from service.run_items import each_of_batch, run_items
 from service.wire.errors import error_responses
 from service.wire.ingest import (
     BATCH_REQUEST,
@@ -29,7 +30,6 @@ from service.writer import Result
 
 router = APIRouter(tags=["ingest"], route_class=IngestRoute, responses=error_responses(401, 403, 413, 415, 503))
 
-Ingester = Annotated[Caller, Depends(authorise(Scope.INGEST))]
 _MULTIPART_TAKEN: Final = Accepted(message="Runs ingested").model_dump_json().encode()
 
 

@@ -21,20 +21,15 @@ from projections.project_feedback import ProjectFeedback
 from projections.project_lists import DescribedProject, Order, SortColumn, Wanted
 from projections.stats import ProjectStats
 from projections.words import NAME_CHARS_MAX, column_text
-from service.auth import Caller, authorise, refuse_foreign_origin
+from service.auth import Administrator, Caller, Ingester, Reader, refuse_foreign_origin
 from service.info import TENANT_HANDLE
-from service.ingest import Ingester
 from service.intake import IntakePart, origin_of
-from service.keys import Scope
 from service.parts import EnginePart, SettingsPart
 from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.projects import DeletedBody, SessionBody, SessionCreation, SessionPatch, SettingsBody
 
 router = APIRouter(tags=["projects"], responses=error_responses(401, 403))
-
-Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
-Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 
 
 async def instance(request: Request) -> Instance:

@@ -15,8 +15,8 @@ from projections import project_lists
 from projections.project_changes import Changing
 from projections.project_lists import DescribedProject, Order, Wanted
 from projections.words import NAME_CHARS_MAX, column_text
+from service.auth import Ingester, Reader
 from service.cursors import InvalidCursor
-from service.ingest import Ingester
 from service.intake import IntakePart
 from service.parts import EnginePart
 from service.projects import (
@@ -25,7 +25,6 @@ from service.projects import (
     InstancePart,
     MetadataPart,
     Moment,
-    Reader,
     change_projects,
     find_project,
     raw_members,

@@ -10,13 +10,12 @@ from fastapi.responses import Response
 from events import quarantine
 from events.schema import quarantine as quarantine_table
 from service import log_rendering, retrying
-from service.auth import Caller, authorise, refuse_foreign_origin
+from service.auth import Administrator, Reader, refuse_foreign_origin
 from service.body import read_body
 from service.cursors import cursor, number_of
 from service.dashboard import Text
 from service.errors import IngestRoute
 from service.intake import IntakePart, origin_of
-from service.keys import Scope
 from service.parts import EnginePart
 from service.receipts import Order
 from service.wire.errors import error_responses
@@ -24,8 +23,6 @@ from service.wire.log import RETRY_REQUEST, PositionsBody, QuarantinedItem, Quar
 
 router = APIRouter(prefix="/quarantine", tags=["log"], route_class=IngestRoute, responses=error_responses(401, 403))
 
-Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
-Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 Number = Annotated[int, Path(ge=1, le=2**62, description="Its number.")]
 
 

@@ -19,17 +19,10 @@ from events.quarantine import Quarantined
 from events.receipts import Origin
 from projections import erasure, projector
 from projections.status import StatusRule
-from service.items import (
-    PATCH,
-    POST,
-    Item,
-    batch_items,
-    feedback_patched,
-    feedback_posted,
-    multipart_items,
-    run_items,
-)
+from service.items import PATCH, POST, Item, feedback_patched, feedback_posted
 from service.multipart import MalformedMultipart, Multipart, Part, split
+from service.multipart_items import multipart_items
+from service.run_items import batch_items, run_items
 from service.settings import Settings
 from service.writer import IngestWriter
 

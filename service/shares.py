@@ -1,7 +1,7 @@
 """Sharing a run: whoever has the token may read its trace without an API key."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -10,10 +10,9 @@ from events.ids import format_id, parse_id
 from events.log import Head
 from projections import shares
 from projections.sharing import Sharing
-from service.auth import Caller, authorise, refuse_foreign_origin
+from service.auth import Administrator, Caller, Reader, refuse_foreign_origin
 from service.intake import IntakePart, origin_of
 from service.json_bodies import JsonRoute
-from service.keys import Scope
 from service.parts import EnginePart
 from service.runs import path_id
 from service.wire.errors import error_responses
@@ -24,8 +23,6 @@ router = APIRouter(
 )
 router_v2 = APIRouter(prefix="/runs/{run_id}/share", tags=["shares (v2)"], responses=error_responses(401, 403))
 
-Reader = Annotated[Caller, Depends(authorise(Scope.READ))]
-Administrator = Annotated[Caller, Depends(authorise(Scope.ADMIN))]
 _OWN_ORIGIN = [Depends(refuse_foreign_origin)]
 
 T = TypeVar("T")

@@ -320,11 +320,11 @@ def _is_id(event: LoggedRow, payload: bytes) -> bool:
 
 def contents_held(event: LoggedRow, payload: bytes) -> list[bytes]:
     """The hashes of the contents that an event holds."""
-    body = decode(event.kind, event.stream, upcast(event.kind, event.schema_version, payload))
-    match body:
+    payload = upcast(event.kind, event.schema_version, payload)
+    match decode(event.kind, event.stream, payload, is_offloaded=bool(event.codec & OFFLOADED)):
         case AttachmentStored(content_hash=hash_):
             return [hash_]
-        case RunPosted(fields=fields) | RunPatched(fields=fields) if event.codec & OFFLOADED:
+        case RunPosted(fields=fields) | RunPatched(fields=fields):
             return [bytes.fromhex(moved.hash) for moved in offloaded(fields.contents).values()]
         case _:
             return []

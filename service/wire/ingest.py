@@ -1,4 +1,5 @@
-"""What ingest takes and answers, on the wire. Requests are documented here and read by `service.items`."""
+"""What ingest takes and answers, on the wire. Requests are documented here and read by `service.run_items`
+and `service.multipart_items`."""
 
 from typing import Any, Final
 

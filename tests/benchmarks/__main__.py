@@ -38,6 +38,7 @@ _FORMATS: Final = {
 @click.option("--per-trace", default=RUNS_PER_TRACE, help="Runs in a trace.")
 @click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
 @click.option("--workers", default=1, help="Processes of the server (PostgreSQL only).")
+@click.option("--rate", type=float, help="Runs a second to send; without it, as many as the server takes.")
 @click.option("--repeat", default=3, help="Repetitions, of which the medians are printed last.")
 @click.option("--seed", default=1, help="What the runs are made from.")
 @click.pass_context
@@ -51,6 +52,7 @@ def main(
     per_trace: int,
     database: System,
     workers: int,
+    rate: float | None,
     repeat: int,
     seed: int,
 ) -> None:
@@ -58,7 +60,7 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that servers are stopped then, too.
     if context.invoked_subcommand is not None:
         return
-    workload = Workload(runs, connections, shape, order, items, seed, per_trace)
+    workload = Workload(runs, connections, shape, order, items, seed, per_trace, rate)
     click.echo(f"{database}, {workers} worker(s): {workload}")
     with place_of(database) as place:
         measured: list[Measured] = []
@@ -107,6 +109,7 @@ def queue(queue_mb: int, body_mb: int, requests: int) -> None:
 @main.command(name="sdk", context_settings={"show_default": True})
 @click.option("--runs", default=10_000, help="Runs to send, each as a POST and a PATCH.")
 @click.option("--database", type=click.Choice(SYSTEMS), default="sqlite")
+@click.option("--rate", type=float, help="Runs a second to send; without it, as many as the server takes.")
 @click.option("--repeat", default=3, help="Repetitions, each on a new database.")
 def send_by_sdk(runs: int, database: System, repeat: int) -> None:
     """Send runs with LangSmith's Python SDK to an endpoint that discards them, then to a server."""

@@ -16,7 +16,7 @@ import orjson
 
 from events.dialect import Writer, open_writer
 from events.ids import parse_id
-from events.kinds import RunPatched, RunPosted, run_fields, run_stream
+from events.kinds import RunPatched, RunPosted, run_stream
 from events.log import NewEvent, Submission, append, lock_head, seal
 from events.receipts import Origin
 from projections.projector import apply, fold_version
@@ -115,7 +115,7 @@ def _read(event: NewEvent) -> NewEvent:
     """The event with its words, as a server reads them before the head is locked."""
     body = event.body
     assert isinstance(body, RunPosted | RunPatched)
-    return msgspec.structs.replace(event, body=msgspec.structs.replace(body, words=words_of(body, event.payload)))
+    return msgspec.structs.replace(event, body=msgspec.structs.replace(body, words=words_of(body)))
 
 
 def _groups(runs: int, order: Order, connections: int) -> Iterator[list[NewEvent]]:
@@ -133,7 +133,7 @@ def _sealed(item: Item) -> NewEvent:
     run_id = parse_id(item.document["id"])
     assert run_id is not None
     event = _EVENTS[item.operation]
-    return seal(event.__name__, run_stream(run_id), payload, event(run_id, run_fields(payload)))
+    return seal(event.__name__, run_stream(run_id), payload, event(run_id, payload))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class Workload:
     items_per_request: int
     seed: int
     runs_per_trace: int = RUNS_PER_TRACE
+    # None: as many as the server takes.
+    runs_per_second: float | None = None
 
     def requests(self) -> Iterator[list[Item]]:
         """The items of each request, in the order in which one client would send them."""
@@ -43,16 +45,48 @@ class Workload:
 
     def shares(self) -> list[list[Body]]:
         """The requests of each client. A run's POST and PATCH are sent by the same one."""
-        requests_per_group = 2 if self.order == "apart" else 1
         shares: list[list[Body]] = [[] for _ in range(self.connections)]
         for number, items in enumerate(self.requests()):
-            shares[number // requests_per_group % self.connections].append(encode(items, self.shape))
+            shares[number // self._requests_per_group % self.connections].append(encode(items, self.shape))
         return shares
+
+    def pace(self, client: int) -> "Pace":
+        """When a client's requests are due."""
+        if self.runs_per_second is None:
+            return Pace()
+        seconds = (
+            self.items_per_request / self._requests_per_group / self.runs_per_second
+        )  # from one to the next of all
+        return Pace(client * seconds, self.connections * seconds)
+
+    @property
+    def _requests_per_group(self) -> int:
+        return 2 if self.order == "apart" else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When requests are due, in seconds from the beginning; without `interval`, when the one before was answered."""
+
+    first: float = 0.0
+    interval: float | None = None
+
+    def wait(self, began: float, number: int) -> float:
+        """Wait until a request is due, and tell when that was (as `time.perf_counter` does)."""
+        now = time.perf_counter()
+        if self.interval is None:
+            return now
+        due = began + self.first + number * self.interval
+        time.sleep(max(due - now, 0))
+        return due
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a load brought: seconds from the first byte to the last answer, and seconds of each answer, in order."""
+    """What a load brought: seconds from the first byte to the last answer, and seconds of each answer, in order.
+
+    An answer's seconds begin when its request was due: one that had to wait for the one before waited, too.
+    """
 
     seconds: float
     answers: list[float]
@@ -96,7 +130,8 @@ def send(workload: Workload, url: str) -> Sent:
     shares = workload.shares()
     with ThreadPoolExecutor(workload.connections) as threads:
         began = time.perf_counter()
-        outcomes = list(threads.map(partial(send_share, url), shares))
+        paces = map(workload.pace, range(workload.connections))
+        outcomes = list(threads.map(partial(send_share, url), shares, paces))
         seconds = time.perf_counter() - began
     return Sent(
         seconds,
@@ -106,7 +141,7 @@ def send(workload: Workload, url: str) -> Sent:
     )
 
 
-def send_share(url: str, bodies: Sequence[Body]) -> tuple[list[float], int]:
+def send_share(url: str, bodies: Sequence[Body], pace: Pace = Pace()) -> tuple[list[float], int]:
     """Send what one client has to send, one after the other: seconds to each answer, and how many were sent again.
 
     Raises RuntimeError when the answer is neither a 2xx nor a 503.
@@ -114,14 +149,15 @@ def send_share(url: str, bodies: Sequence[Body]) -> tuple[list[float], int]:
     client = Client(url)
     answers: list[float] = []
     again = 0
-    for body in bodies:
-        began = time.perf_counter()
+    began = time.perf_counter()
+    for number, body in enumerate(bodies):
+        due = pace.wait(began, number)
         while (status := _status(client, body)) in (None, 503):
             again += 1
             time.sleep(_PAUSE_S)
         if status not in (200, 202):
             raise RuntimeError(f"POST {body.path}: {status}")
-        answers.append(time.perf_counter() - began)
+        answers.append(time.perf_counter() - due)
     client.close()
     return answers, again
 

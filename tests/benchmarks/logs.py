@@ -9,7 +9,7 @@ import orjson
 
 from events.dialect import open_writer
 from events.ids import parse_id
-from events.kinds import RunPatched, RunPosted, run_fields, run_stream
+from events.kinds import RunPatched, RunPosted, run_stream
 from events.log import NewEvent, Submission, append, lock_head, seal
 from events.receipts import Origin
 from tests.benchmarks.traffic import Document, Run, make_runs
@@ -59,7 +59,7 @@ def _sealed(event: type[RunPosted] | type[RunPatched], document: Document) -> Ne
     payload = orjson.dumps(document)
     run_id = parse_id(document["id"])
     assert run_id is not None
-    return seal(event.__name__, run_stream(run_id), payload, event(run_id, run_fields(payload)))
+    return seal(event.__name__, run_stream(run_id), payload, event(run_id, payload))
 
 
 def _parts(commit: Sequence[NewEvent]) -> Iterable[Sequence[NewEvent]]:

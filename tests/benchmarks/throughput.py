@@ -54,6 +54,7 @@ class Measured:
     server_cpu_seconds: float
     database_cpu_seconds: float
     memory_bytes: int
+    memory_growth_bytes: int
     stored_bytes: int
     floor: Floor
 
@@ -69,6 +70,7 @@ class Measured:
             "p95 ms": 1000 * percentile(self.sent.answers, 95),
             "p99 ms": 1000 * percentile(self.sent.answers, 99),
             "peak RSS MB": self.memory_bytes / 1e6,
+            "RSS growth MB": self.memory_growth_bytes / 1e6,
             "stored bytes/run": self.stored_bytes / runs,
             "stored of JSON": self.stored_bytes / self.floor.json_bytes,
             "sent bytes/run": self.sent.body_bytes / runs,
@@ -112,6 +114,7 @@ def measure(place: Place, workload: Workload, *, workers: int) -> Measured:
             used.cpu_seconds,
             database_used.cpu_seconds,
             used.memory_bytes,
+            used.memory_growth_bytes,
             _stored_bytes(url) - stored_before,
             in_own_process(floor.measure, workload, url, place.directory),
         )

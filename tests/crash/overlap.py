@@ -22,7 +22,8 @@ from events.dialect import open_writer
 from events.errors import Unavailable
 from events.log import Submission
 from events.receipts import Origin
-from service.items import PATCH, POST, Item, run_items
+from service.items import PATCH, POST, Item
+from service.run_items import run_items
 from service.writer import IngestWriter
 from tests.crash import audit
 from tests.crash.postgresql import durable_postgresql

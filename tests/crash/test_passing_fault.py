@@ -5,7 +5,8 @@ import pytest
 from events.dialect import open_writer
 from events.log import Submission
 from events.receipts import Origin
-from service.items import Item, batch_items
+from service.items import Item
+from service.run_items import batch_items
 from service.writer import IngestWriter
 from tests.crash.traffic import planned
 

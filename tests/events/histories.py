@@ -29,7 +29,6 @@ from events.kinds import (
     feedback_stream,
     project_payload,
     project_stream,
-    run_fields,
     run_stream,
 )
 from events.log import Appended, NewEvent, Refused, Submission, seal
@@ -149,7 +148,7 @@ async def opened(database_url: str) -> AsyncIterator[Log]:
 def _run_written(event: type[RunPosted] | type[RunPatched], fields: Fields, salt: bytes | None) -> NewEvent:
     payload = orjson.dumps(fields)
     run_id = _id(fields["id"])
-    return seal(event.__name__, run_stream(run_id), payload, event(run_id, run_fields(payload)), salt=salt)
+    return seal(event.__name__, run_stream(run_id), payload, event(run_id, payload), salt=salt)
 
 
 def _feedback(event: type[FeedbackPosted] | type[FeedbackPatched], number: int, fields: Fields) -> NewEvent:

@@ -29,7 +29,7 @@ from events.codec import Codec, Content, Offloaded, offload
 from events.erasure import erase_streams, refuse_from_now_on
 from events.findings import Finding
 from events.jsontext import split_object
-from events.kinds import RunPosted, TraceErased, erasure_payload, run_fields, run_stream, trace_stream
+from events.kinds import RunPosted, TraceErased, erasure_payload, run_stream, trace_stream
 from events.log import NewEvent, seal
 from events.quarantine import note_retry
 from events.receipts import Origin
@@ -113,7 +113,7 @@ def offloaded_run(number: int, inputs: str) -> NewEvent:
     left = offload(members, moved)
     run_id = number.to_bytes(16, "big")
     content = Content(sha256(body).digest(), body)
-    event = RunPosted(run_id, run_fields(left))
+    event = RunPosted(run_id, left, is_offloaded=True)
     return seal("RunPosted", run_stream(run_id), left, event, codec=Codec.OFFLOADED, contents=(content,))
 
 

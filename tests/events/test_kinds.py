@@ -60,8 +60,8 @@ from events.kinds import (
 ID = bytes(range(16))
 RUN = b'{"id": "a", "name": "n", "outputs": {}, "unknown": 1}'
 DECODED: list[tuple[bytes, bytes, Event]] = [
-    (run_stream(ID), RUN, RunPosted(ID, run_fields(RUN))),
-    (run_stream(ID), RUN, RunPatched(ID, run_fields(RUN))),
+    (run_stream(ID), RUN, RunPosted(ID, RUN)),
+    (run_stream(ID), RUN, RunPatched(ID, RUN)),
     (
         run_stream(ID),
         attachment_payload("na\0me \U0001f600", "text/plain", 2**40, bytes(32), "patch"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from events.codec import Codec, Offloaded, offload
 from events.ids import parse_id
-from events.kinds import RunPosted, RunReverted, Unknown, revert_payload, run_fields, run_stream
+from events.kinds import RunPosted, RunReverted, Unknown, revert_payload, run_stream
 from events.log import NewEvent, RecordedEvent, seal
 from projections import history, record
 from projections.history import Change, Mutation
@@ -135,7 +135,7 @@ def test_a_field_in_the_content_store_is_told_by_where_it_is() -> None:
     payload = offload(members, {"outputs": place}, {"outputs": b'{"model_name":"m"}'})
     run_id = parse_id(ID)
     assert run_id is not None
-    body = RunPosted(run_id, run_fields(payload))
+    body = RunPosted(run_id, payload, is_offloaded=True)
     moved = seal("RunPosted", run_stream(run_id), payload, body, codec=Codec.OFFLOADED)
     first, second = told(moved, patch(outputs="x" * 100))
     assert change(first, "outputs") == ("set", None, place, None, None)

@@ -52,6 +52,13 @@ def test_posts_and_patches_may_come_in_any_order_of_one_to_the_other(told: list[
     assert column_of(*shuffled) == column_of(*told)
 
 
+@given(objects)
+def test_a_patch_makes_the_column_of_a_post_in_stronger_words(members: dict[str, Any]) -> None:
+    raw = json.dumps(members).encode()
+    posted = written(raw, POST, rank_of)
+    assert written(raw, PATCH, rank_of) == (None if posted is None else pairs.as_patched(posted))
+
+
 plain_texts = st.text(alphabet="ab{}[]: ü\u2028", max_size=6)
 plain_scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), plain_texts)
 plain_values = st.recursive(

@@ -24,17 +24,10 @@ from events.ids import parse_id
 from events.jsontext import NotJSON
 from events.log import NewEvent, Refused
 from service.body import read_body
-from service.items import (
-    PATCH,
-    POST,
-    Item,
-    batch_items,
-    feedback_patched,
-    feedback_posted,
-    multipart_items,
-    run_items,
-)
+from service.items import PATCH, POST, Item, feedback_patched, feedback_posted
 from service.multipart import boundary_of, split
+from service.multipart_items import multipart_items
+from service.run_items import batch_items, run_items
 
 TRAFFIC = Path(__file__).resolve().parents[1] / "recordings" / "traffic"
 RECORDINGS = sorted(path.name.removesuffix(".jsonl.zst") for path in TRAFFIC.glob("*.jsonl.zst"))
