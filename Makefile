@@ -24,7 +24,7 @@ run: $(runs) ## Serve on this machine, http://127.0.0.1:8000 (HOST=0.0.0.0 for o
 	@$(bin)/agent-spy serve --migrate --host $(HOST)
 
 test: check ## Check, then run every test on SQLite and on PostgreSQL, on each processor (ARGS= goes to pytest).
-	$(bin)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+	$(bin)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(tests) ## Lint, types, directions of imports, compose.yaml and Dockerfile.
 	$(bin)/ruff check $(sources)
@@ -70,5 +70,5 @@ $(runs): requirements.txt pyproject.toml | $(bin)/python
 	@touch $@
 
 $(tests): tests/requirements.txt $(runs)
-	$(pip) install --require-hashes --requirement tests/requirements.txt
+	$(pip) install --no-compile --require-hashes --requirement tests/requirements.txt
 	@touch $@

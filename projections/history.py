@@ -18,7 +18,7 @@ from projections import attachments
 from projections.attachments import Attachment
 from projections.record import Folding, Record
 from projections.reverts import effective
-from projections.words import rank_of, read_time
+from projections.words import is_usable, rank_of, read_time
 
 Path = tuple[str, ...]
 Value = bytes | Offloaded
@@ -29,7 +29,7 @@ Effect = Literal["set", "changed", "cleared", "left"]
 
 Cause = Literal["null", "same", "empty", "outranked", "unreadable"]
 """Why a field was left as it was: nothing was said; the same was; something empty never replaces what is not; a patch's
-word stands against a post's; it is not of the type that is merged."""
+word stands against a post's; it is not what the field takes, which is a time, an id, or an object that is merged."""
 
 Content = Literal["recorded", "erased", "unknown"]
 """Whether the content of an event can be told: it is there; it was erased; a newer program wrote it."""
@@ -193,13 +193,13 @@ def _change(path: Path, before: Value | None, after: Value | None, said: Value) 
         return Change(path, "changed", before, after)
     if _is_same(said, after):
         return Change(path, "left", before, after, cause="same")
-    return Change(path, "left", before, after, said, _cause(said, after))
+    return Change(path, "left", before, after, said, _cause(path, said, after))
 
 
-def _cause(said: Value, standing: Value | None) -> Cause:
+def _cause(path: Path, said: Value, standing: Value | None) -> Cause:
     if said == b"null":
         return "null"
-    if standing is None:
+    if standing is None or (len(path) == 1 and isinstance(said, bytes) and not is_usable(path[0], said)):
         return "unreadable"
     return "empty" if isinstance(said, bytes) and _is_empty(said) else "outranked"
 

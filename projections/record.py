@@ -11,7 +11,7 @@ from events.codec import Offloaded, offloaded
 from events.jsontext import NotJSON, split_object
 from events.kinds import CONTENTS_MEMBER, RunPatched, RunPosted
 from events.log import RecordedEvent
-from projections.words import rank_of
+from projections.words import is_usable, rank_of
 
 _POST, _PATCH = 2, 3
 _MERGED: Final = "extra"
@@ -22,6 +22,7 @@ _MERGED_INSIDE: Final = "metadata"
 class Record:
     """Every member that events said, as raw JSON, and where members too large for the log are.
 
+    A time that is none and an id that is none say nothing, as in `projections.runs`: the log alone has them.
     `extra` and the `metadata` in it are merged key by key and given as their keys.
     """
 
@@ -80,7 +81,7 @@ class Folding:
                 self.record.extra[name] = value
 
     def _wins(self, name: str, raw: bytes, rank: int) -> bool:
-        if raw == b"null":
+        if raw == b"null" or not is_usable(name, raw):
             return False
         strength = rank_of(raw, rank)
         if strength < self._ranks.get(name, 0):

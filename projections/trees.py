@@ -3,8 +3,8 @@
 Nothing here recurses: traces ten thousand levels deep are built, walked and rendered like any other.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
@@ -21,8 +21,7 @@ class Edge(msgspec.Struct, Generic[P], frozen=True, gc=False):
     payload: P
 
 
-@dataclass(slots=True, eq=False)
-class Node(Generic[P]):
+class Node(msgspec.Struct, Generic[P], eq=False, gc=False):
     """A run in its place; `missing` when others name it but it never came, and so there is no edge.
 
     `cycle` marks the member of a cycle at which the cycle was cut.
@@ -30,7 +29,7 @@ class Node(Generic[P]):
 
     id: bytes
     edge: Edge[P] | None
-    children: list["Node[P]"] = field(default_factory=list, repr=False)
+    children: list["Node[P]"] = []
     cycle: bool = False
 
     @property
@@ -40,9 +39,14 @@ class Node(Generic[P]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tree(Generic[P]):
-    """A root and all below it. `total_runs` leaves out missing ones; `max_depth` counts levels from 1."""
+    """A root and all below it.
+
+    `rows` are the nodes, each with its level, from the root down: parents before their children, children in their
+    order. `total_runs` leaves out missing ones; `max_depth` counts levels from 1.
+    """
 
     root: Node[P]
+    rows: Sequence[tuple[Node[P], int]]
     total_runs: int
     max_depth: int
 
@@ -69,15 +73,7 @@ def build(edges: Iterable[Edge[P]], root_id: bytes) -> Tree[P]:
 
 def subtree(tree: Tree[P], id: bytes) -> Tree[P] | None:
     """The tree from a run, or a missing one, down; None when the tree has no such node. Nodes are shared."""
-    for node, _ in walk(tree):
-        if node.id == id:
-            return _measured(node)
-    return None
-
-
-def walk(tree: Tree[P]) -> Iterator[tuple[Node[P], int]]:
-    """Every node with its level (the root's is 1), parents before their children, children in their order."""
-    return _walk(tree.root)
+    return next((_measured(node) for node, _ in tree.rows if node.id == id), None)
 
 
 def render(tree: Tree[P], node_to_fields: Callable[[Node[P]], bytes]) -> bytes:
@@ -121,7 +117,11 @@ def _cuts(nodes: dict[bytes, Node[P]], root_id: bytes) -> list[bytes]:
     """One run of each cycle: the root when the cycle passes through it, else the earliest."""
     cuts: list[bytes] = []
     walked_by: dict[bytes, bytes] = {}
-    for first in nodes:
+    for first, node in nodes.items():
+        parent_id = None if node.edge is None else node.edge.parent_id
+        if parent_id is None or parent_id not in nodes or parent_id in walked_by:
+            walked_by.setdefault(first, first)  # Where nearly all are: what is above was walked before.
+            continue
         path: list[bytes] = []
         at: bytes | None = first
         while at is not None and at in nodes and at not in walked_by:
@@ -154,16 +154,18 @@ def _start_and_id(node: Node[P]) -> tuple[int, bytes]:
 
 
 def _measured(root: Node[P]) -> Tree[P]:
-    total_runs = max_depth = 0
-    for node, depth in _walk(root):
-        total_runs += not node.missing
-        max_depth = max(max_depth, depth)
-    return Tree(root, total_runs, max_depth)
+    rows = _rows(root)
+    total_runs = sum(node.edge is not None for node, _ in rows)
+    return Tree(root, rows, total_runs, max(level for _, level in rows))
 
 
-def _walk(root: Node[P]) -> Iterator[tuple[Node[P], int]]:
+def _rows(root: Node[P]) -> list[tuple[Node[P], int]]:
+    rows: list[tuple[Node[P], int]] = []
     waiting = [(root, 1)]
     while waiting:
-        node, depth = waiting.pop()
-        yield node, depth
-        waiting += [(child, depth + 1) for child in reversed(node.children)]
+        row = waiting.pop()
+        rows.append(row)
+        node, level = row
+        if node.children:
+            waiting += [(child, level + 1) for child in reversed(node.children)]
+    return rows

@@ -5,7 +5,7 @@ Reading is the costly part of folding, and needs nothing but the write itself: i
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
@@ -383,6 +383,21 @@ def read_time(raw: Raw | bytes) -> int | None:
 def read_id(raw: Raw | bytes) -> bytes | None:
     """A field that should be a UUID; None when it is absent, null or none."""
     return parse_id(read_text(raw)) if said(raw) else None
+
+
+_ONE_FORM: Final[Mapping[str, Callable[[bytes], object]]] = {
+    "start_time": read_time,
+    "end_time": read_time,
+    "parent_run_id": read_id,
+    "trace_id": read_id,
+    "reference_example_id": read_id,
+}
+
+
+def is_usable(name: str, raw: bytes) -> bool:
+    """Whether a field that takes a time or an id alone is said by this value. Other fields are by any."""
+    read = _ONE_FORM.get(name)
+    return read is None or read(raw) is not None
 
 
 def column_text(value: str, chars_max: int) -> str:

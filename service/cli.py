@@ -23,6 +23,7 @@ from service.logs import configure_logging
 from service.paths import API_ROOT
 from service.quarantine_commands import quarantine
 from service.rebuilding import rebuild_command
+from service.serving_alone import serving_alone
 from service.settings import (
     VERSION,
     Settings,
@@ -99,13 +100,14 @@ def serve(migrate: bool, workers: int, **options: Any) -> None:
         )
     if workers > 1 and settings.reload:
         raise CannotStart("--workers: one worker is all that --reload can start anew.")
-    if migrate:
-        with_database(settings, _upgrade(settings))
-    with_database(settings, _require_newest(settings))
-    asyncio.run(_require_address(settings))
-    click.echo(introduction(settings))
-    export_options(options)
-    _run(settings, workers)
+    with serving_alone(settings):
+        if migrate:
+            with_database(settings, _upgrade(settings))
+        with_database(settings, _require_newest(settings))
+        asyncio.run(_require_address(settings))
+        click.echo(introduction(settings))
+        export_options(options)
+        _run(settings, workers)
 
 
 @main.command()

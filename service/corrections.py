@@ -11,6 +11,7 @@ from projections.reverting import revert_run
 from service.auth import Administrator, refuse_foreign_origin
 from service.errors import IngestRoute
 from service.intake import IntakePart, origin_of
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.runs import path_id
 from service.wire.corrections import ErasureReport, RevertReport, RevertRequest
 from service.wire.errors import error_responses
@@ -18,7 +19,7 @@ from service.wire.errors import error_responses
 router = APIRouter(
     tags=["corrections"],
     route_class=IngestRoute,
-    dependencies=[Depends(refuse_foreign_origin)],
+    dependencies=[Depends(refuse_foreign_origin), KNOWN_PARAMETERS_ONLY],
     responses=error_responses(401, 403, 404, 503),
 )
 

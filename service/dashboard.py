@@ -28,6 +28,7 @@ from service.auth import authorise
 from service.cursors import cursor_of_place, place_of
 from service.indexing import Indexing, IndexingPart
 from service.keys import Scope
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart, SettingsPart
 from service.runs import absence, path_id
 from service.settings import Settings
@@ -37,7 +38,7 @@ from service.wire.runs import RootRunsResponse, RunHierarchyResponse, StatsSumma
 router = APIRouter(
     prefix="/dashboard",
     tags=["dashboard"],
-    dependencies=[Depends(authorise(Scope.READ))],
+    dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],
     responses=error_responses(401, 403, 504),
 )
 

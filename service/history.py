@@ -30,6 +30,7 @@ from service.addresses import Addresses, AddressesPart
 from service.asof import NUMBER_MAX, require_version
 from service.auth import authorise
 from service.keys import Scope
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart, SettingsPart
 from service.paths import API_ROOT
 from service.rendering import body_of
@@ -40,7 +41,7 @@ from service.wire.history import ChainFinding, RunChainResponse, RunDiffResponse
 router = APIRouter(
     prefix="/runs/{run_id}",
     tags=["history"],
-    dependencies=[Depends(authorise(Scope.READ))],
+    dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],
     responses=error_responses(401, 403, 404, 504),
 )
 

@@ -17,6 +17,7 @@ from service.auth import authorise
 from service.cursors import cursor, number_of
 from service.dashboard import Text
 from service.keys import Scope
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
 from service.runs import path_id
 from service.streaming import EventStream, LogFeed, Wanted
@@ -26,7 +27,7 @@ from service.wire.log import STREAM_RESPONSE, EventPage
 router = APIRouter(
     prefix="/events",
     tags=["log"],
-    dependencies=[Depends(authorise(Scope.READ))],
+    dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],
     responses=error_responses(401, 403),
 )
 

@@ -20,11 +20,14 @@ _JSON_FIELDS: Final = ("levelname", "name", "message", "request_id")
 def configure_logging(level: str, line_format: str, stream: TextIO | None = None) -> None:
     """Send every logger's lines of `level` and above to `stream` (standard error), as `json` or as `text`.
 
+    `auto` is text where the stream is a terminal: people read there, and programs read what is in pipes and files.
     Replaces what was configured before. Uvicorn's loggers go the same way, except its own access lines.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    stream = stream or sys.stderr
+    is_text = line_format == "text" or (line_format == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
     handler.addFilter(_name_request)
-    handler.setFormatter(_json_lines() if line_format == "json" else _text_lines())
+    handler.setFormatter(_text_lines() if is_text else _json_lines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Alembic tells at INFO how it looks at a database, which every health check does.
     logging.getLogger("alembic").setLevel(max(logging.WARNING, logging.getLogger().level))

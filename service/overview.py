@@ -14,6 +14,7 @@ from projections.stats import DAY_US, HOUR_US
 from service.auth import authorise
 from service.dashboard import TIME_SCHEMA, Text, Time
 from service.keys import Scope
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
 from service.wire.errors import error_responses
 from service.wire.overview import Latency, OverviewBucket, OverviewLine, OverviewResponse, TracesByStatus
@@ -21,7 +22,7 @@ from service.wire.overview import Latency, OverviewBucket, OverviewLine, Overvie
 router = APIRouter(
     prefix="/dashboard/stats",
     tags=["dashboard"],
-    dependencies=[Depends(authorise(Scope.READ))],
+    dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],
     responses=error_responses(401, 403, 504),
 )
 
@@ -30,6 +31,7 @@ _BUCKETS_WANTED: Final = 48
 _LINES_MAX: Final = 20
 _US_PER_S: Final = 1_000_000
 _US_PER_MS: Final = 1000
+_HOURS_MAX: Final = BUCKETS_MAX * 8784
 
 
 @router.get("/overview")
@@ -42,6 +44,10 @@ async def read_overview(
     start_time_lte: Annotated[
         Time, Query(description="Up to the hour of then. Else: until now.", json_schema_extra=TIME_SCHEMA)
     ] = None,
+    hours: Annotated[
+        int | None,
+        Query(ge=1, le=_HOURS_MAX, description="So many hours, the last of which is that of the end, by our clock."),
+    ] = None,
     bucket_hours: Annotated[
         int | None,
         Query(ge=1, le=8784, description="How many hours a bucket has. Else as many as make about 48 buckets."),
@@ -49,7 +55,9 @@ async def read_overview(
 ) -> OverviewResponse:
     """What happened over a stretch of time, by its parts, by project, by model and by name of traces."""
     end = start_time_lte if start_time_lte is not None else time.time_ns() // 1000
-    start = start_time_gte if start_time_gte is not None else end - DAY_US
+    if start_time_gte is not None and hours is not None:
+        raise HTTPException(422, "start_time_gte and hours both say where to begin: expected one of them")
+    start = end - (DAY_US if hours is None else (hours - 1) * HOUR_US) if start_time_gte is None else start_time_gte
     first_hour, hours = start // HOUR_US, end // HOUR_US - start // HOUR_US + 1
     if hours < 1:
         raise HTTPException(422, "start_time_lte is before start_time_gte: expected a stretch of time")

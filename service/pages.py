@@ -20,6 +20,9 @@ router = APIRouter(include_in_schema=False)
 
 FILES_PATH: Final = "/ui/files"
 _DOCUMENT: Final = "index.html"
+# Stands in the document itself: it asks for data, and that is not to wait until all else was asked for.
+_FIRST: Final = "first.js"
+_INLINE: Final = re.compile(r"<script(?: type=\"importmap\")?>(.*?)</script>", re.DOTALL)
 # The scripts that draw what is at an address; `main.js` has the last word. They are only fetched sooner for being here.
 _DRAWN_BY: Final = (
     (re.compile(r"/ui/traces/.|/public/"), ("trace.js", "run.js")),
@@ -30,7 +33,7 @@ _DRAWN_BY: Final = (
     (re.compile(""), ("traces.js",)),
 )
 _A_YEAR: Final = "public, max-age=31536000, immutable"
-# Nothing inline but the import map, nothing from elsewhere, nothing that would turn a text into markup.
+# Nothing inline but what the document has of its own, nothing from elsewhere, nothing that turns a text into markup.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
@@ -78,7 +81,7 @@ async def read_file(digest: str, path: str, request: Request, folder: FolderPart
 def read_page(request: Request, folder: FolderPart, settings: SettingsPart) -> Response:
     """The document of every page."""
     body = _document(folder.files(), settings.app_name, _drawn_by(request.url.path))
-    policy = _POLICY.format(scripts=f" 'sha256-{_hash_of_import_map(body)}'")
+    policy = _POLICY.format(scripts="".join(f" 'sha256-{hash_}'" for hash_ in _hashes_of_inline_scripts(body)))
     headers = {**_HEADERS, "Content-Security-Policy": policy, "Cache-Control": "no-cache"}
     return Response(body, media_type="text/html", headers=headers)
 
@@ -88,18 +91,23 @@ def _drawn_by(path: str) -> tuple[str, ...]:
 
 
 def _document(files: PageFiles, title: str, scripts: tuple[str, ...]) -> str:
-    body = files.by_path[_DOCUMENT].body.decode()
     # So that a browser fetches all modules at once, and not each when another imports it.
     modules = files.needed_by("main.js", *scripts)
-    preloads = "\n".join(f'<link rel="modulepreload" href="{{files}}/{path}">' for path in modules)
-    body = body.replace("{preloads}", preloads).replace("{files}", f"{FILES_PATH}/{files.digest}")
-    return body.replace("{title}", escape(title))
+    filled = {
+        "{first}": files.by_path[_FIRST].body.decode(),
+        "{preloads}": "\n".join(f'<link rel="modulepreload" href="{{files}}/{path}">' for path in modules),
+        "{files}": f"{FILES_PATH}/{files.digest}",
+        "{title}": escape(title),
+    }
+    body = files.by_path[_DOCUMENT].body.decode()
+    for place, text in filled.items():
+        body = body.replace(place, text)
+    return body
 
 
-def _hash_of_import_map(document: str) -> str:
-    """What lets the one inline script be: the base64 of its SHA-256."""
-    script = document.partition('<script type="importmap">')[2].partition("</script>")[0]
-    return b64encode(sha256(script.encode()).digest()).decode()
+def _hashes_of_inline_scripts(document: str) -> list[str]:
+    """What lets the inline scripts be: the base64 of the SHA-256 of each."""
+    return [b64encode(sha256(script.encode()).digest()).decode() for script in _INLINE.findall(document)]
 
 
 def _answer_file(request: Request, file: PageFile, cache_control: str) -> Response:

@@ -16,12 +16,19 @@ from service.cursors import cursor, number_of
 from service.dashboard import Text
 from service.errors import IngestRoute
 from service.intake import IntakePart, origin_of
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
 from service.receipts import Order
 from service.wire.errors import error_responses
 from service.wire.log import RETRY_REQUEST, PositionsBody, QuarantinedItem, QuarantinePage, RetryReport
 
-router = APIRouter(prefix="/quarantine", tags=["log"], route_class=IngestRoute, responses=error_responses(401, 403))
+router = APIRouter(
+    prefix="/quarantine",
+    tags=["log"],
+    route_class=IngestRoute,
+    dependencies=[KNOWN_PARAMETERS_ONLY],
+    responses=error_responses(401, 403),
+)
 
 Number = Annotated[int, Path(ge=1, le=2**62, description="Its number.")]
 

@@ -20,6 +20,7 @@ from projections.shadow import whole
 from service import rebuild_jobs
 from service.auth import authorise, refuse_foreign_origin
 from service.keys import Scope
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart, SettingsPart
 from service.paths import API_ROOT
 from service.rebuild_jobs import RebuildJobs
@@ -27,7 +28,12 @@ from service.runs import path_id
 from service.wire.errors import error_responses
 from service.wire.readmodels import ProjectionBody, ProjectionsBody, RebuildBody, RebuildRequest
 
-router = APIRouter(prefix="/projections", tags=["projections"], responses=error_responses(401, 403, 503))
+router = APIRouter(
+    prefix="/projections",
+    tags=["projections"],
+    dependencies=[KNOWN_PARAMETERS_ONLY],
+    responses=error_responses(401, 403, 503),
+)
 
 _US_PER_S = 1_000_000
 _ADMINISTRATING = (Depends(refuse_foreign_origin), Depends(authorise(Scope.ADMIN)))

@@ -15,6 +15,7 @@ from service.auth import authorise
 from service.cursors import cursor, number_of
 from service.dashboard import Text
 from service.keys import Scope
+from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
 from service.wire.errors import error_responses
 from service.wire.log import ReceiptDetail, ReceiptPage
@@ -22,7 +23,7 @@ from service.wire.log import ReceiptDetail, ReceiptPage
 router = APIRouter(
     prefix="/receipts",
     tags=["log"],
-    dependencies=[Depends(authorise(Scope.READ))],
+    dependencies=[Depends(authorise(Scope.READ)), KNOWN_PARAMETERS_ONLY],
     responses=error_responses(401, 403, 504),
 )
 

@@ -1,11 +1,11 @@
 """Rows and records to the JSON of answers. Large values pass through as the bytes they came as."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final, Literal
 
 import orjson
 from msgspec import Raw
-from msgspec.structs import astuple
 
 from events.codec import offloaded
 from events.ids import format_id
@@ -18,7 +18,7 @@ from projections.rollup import Totals
 from projections.runs import RunState
 from projections.stats import Summary
 from projections.traces import NamedRun, Outline
-from projections.trees import Node, Tree, render, walk
+from projections.trees import Node, Tree, render
 from service.addresses import Addresses
 from service.values import (
     as_object,
@@ -50,7 +50,7 @@ _ANSWERED_OTHERWISE: Final = frozenset(
 )
 # Of ours, those of which SDKs stand an object in place of the value.
 _NEVER_A_PLACE: Final = _ANSWERED_OTHERWISE - {"inputs", "outputs", "serialized"}
-_NEVER_CAME: Final = (None,) * len(Outline.__struct_fields__)
+_NEVER_CAME: Final = SimpleNamespace(**dict.fromkeys(Outline.__struct_fields__))
 
 
 def body_of(value: Any) -> bytes:
@@ -213,26 +213,29 @@ def _node(node: Node[Outline]) -> bytes:
 
 def outline(tree: Tree[Outline]) -> bytes:
     """A trace in columns: one entry for each row of the tree, from the top down; nulls for a run that never came."""
-    rows = list(walk(tree))
-    told = (_NEVER_CAME if node.edge is None else astuple(node.edge.payload) for node, _ in rows)
-    columns = dict(zip(Outline.__struct_fields__, zip(*told, strict=True), strict=True))
-    starts, ends = columns["start_time"], columns["end_time"]
+    nodes = [node for node, _ in tree.rows]
+    runs: list[Any] = [_NEVER_CAME if node.edge is None else node.edge.payload for node in nodes]
+    starts = [run.start_time for run in runs]
     begin = min((start for start in starts if start is not None), default=None)
-    spans = zip(starts, ends, strict=True)
+    spans = zip(starts, [run.end_time for run in runs], strict=True)
     return body_of(
         {
             "root_run_id": format_id(tree.root.id),
             "total_runs": tree.total_runs,
             "max_depth": tree.max_depth,
             "start_time": time_text(begin),
-            "cycles": [format_id(node.id) for node, _ in rows if node.cycle],
+            "cycles": [format_id(node.id) for node in nodes if node.cycle],
             "runs": {
-                "id": [format_id(node.id) for node, _ in rows],
-                "level": [level for _, level in rows],
-                **{name: columns[name] for name in ("name", "run_type", "status", "error", "total_tokens")},
+                "id": [format_id(node.id) for node in nodes],
+                "level": [level for _, level in tree.rows],
+                "name": [run.name for run in runs],
+                "run_type": [run.run_type for run in runs],
+                "status": [run.status for run in runs],
+                "error": [run.error for run in runs],
+                "total_tokens": [run.total_tokens for run in runs],
                 "start_us": [None if start is None else start - begin for start in starts],
                 "duration_us": [None if end is None else max(end - start, 0) for start, end in spans],
-                "total_cost": [dollars(cost) for cost in columns["total_cost"]],
+                "total_cost": [None if run.total_cost is None else dollars(run.total_cost) for run in runs],
             },
         }
     )

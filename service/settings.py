@@ -118,7 +118,7 @@ def _lower(value: object) -> object:
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 ApiKeys = Annotated[tuple[ApiKey, ...] | None, NoDecode, BeforeValidator(_parse_api_keys)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
-LogFormat = Annotated[Literal["json", "text"], BeforeValidator(_lower)]
+LogFormat = Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)]
 StatusRule = Annotated[Literal["documented", "ended"], BeforeValidator(_lower)]
 
 
@@ -198,7 +198,9 @@ class Settings(BaseSettings):
     full_text: bool = Field(False, description="Whether words are indexed, so that searches of many runs are fast.")
 
     log_level: LogLevel = Field("INFO", description="The least severity that is logged.")
-    log_format: LogFormat = Field("json", description="One JSON object a line, or readable text.")
+    log_format: LogFormat = Field(
+        "auto", description="`json`, an object a line; `text`, for people; `auto`, text at a terminal, else JSON."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> "Settings":

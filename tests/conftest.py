@@ -11,13 +11,27 @@ import hypothesis
 import pytest
 
 from service.settings import Settings
-from tests.databases import Databases, PostgresqlServer, SqliteFiles, postgresql_url
+from tests.databases import Databases, PostgresqlServer, SqliteFiles, postgresql_url, quick_directory
 from tests.trigrams import trigrams_url
 
 DATABASES = ("sqlite", "postgresql")
 TRIGRAMS = "postgresql with pg_trgm"
 # What an SDK, its exporters or PostgreSQL's clients would read.
 FOREIGN_PREFIXES = ("LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_", "OTEL_", "PG")
+
+# What takes longest: it begins first, so that no process is left alone with it at the end.
+LONG = (
+    "tests/crash/",
+    "tests/sdk/",
+    "tests/pages/",
+    "tests/projections/test_rebuild.py",
+    "tests/projections/filters/test_equivalence.py",
+    "tests/replay/",
+    "tests/service/test_rebuild_api.py",
+    "tests/service/test_operations.py",
+    "tests/service/test_hostile_clients.py",
+    "tests/service/test_event_stream.py",
+)
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -49,6 +63,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", [chosen] if chosen else DATABASES)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first. pytest-xdist keeps this order with --no-loadscope-reorder alone."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.fixture
 def database_url(database: str, databases: Callable[[str], Databases]) -> Iterator[str]:
     """The URL of a migrated database that only this test uses; the test runs once for each system."""
@@ -75,7 +94,7 @@ def empty_database_url(database: str, databases: Callable[[str], Databases]) -> 
 
 
 @pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Databases]]:
+def databases() -> Iterator[Callable[[str], Databases]]:
     """Gives the maker of databases of "sqlite", "postgresql" or TRIGRAMS. A server starts when it is first needed."""
     with ExitStack() as stack:
 
@@ -83,7 +102,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         def of(system: str) -> Databases:
             made: Databases
             if system == "sqlite":
-                made = SqliteFiles(tmp_path_factory.mktemp("sqlite"))
+                made = SqliteFiles(stack.enter_context(quick_directory()))
             elif system == TRIGRAMS:
                 made = PostgresqlServer(stack.enter_context(trigrams_url()))
             else:

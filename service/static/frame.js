@@ -33,7 +33,7 @@ export function Frame({ children }) {
     ...(isShared ? [] : PAGE_KEYS),
     { keys: ["t"], words: "another theme", run: nextTheme },
     { keys: ["u"], words: "times in UTC or in your zone", run: switchZone },
-  ]);
+  ], { isEverywhere: true });
   return html`<div class="frame">
     <a class="skip" href="#main">Skip to the page</a>
     <header class="bar">
@@ -115,11 +115,12 @@ export function Dialog({ title, close = null, children }) {
 const KEY_WORDS = { ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", Escape: "Esc", " ": "Space" };
 
 function HelpSheet({ close }) {
-  const [bindings] = useState(keyboard.bindings.filter(([, words]) => words));
-  return html`<${Dialog} title="Keys" close=${close}>
-    <dl class="keys">${bindings.map(
+  // Those of the page beneath, before the dialog has its own.
+  const [groups] = useState(() => [["On this page", keyboard.bindings({ isEverywhere: false })], ["Everywhere", keyboard.bindings({ isEverywhere: true })]]);
+  return html`<${Dialog} title="Keys" close=${close}>${groups.map(([title, bindings]) => bindings.length ? html`
+    <h3 class="keys-head">${title}</h3><dl class="keys">${bindings.map(
       ([keys, words]) => html`<div><dt>${keys.map((one) => html`<kbd>${KEY_WORDS[one] ?? one}</kbd>`)}</dt><dd>${words}</dd></div>`,
-    )}</dl>
+    )}</dl>` : null)}
   <//>`;
 }
 

@@ -18,24 +18,26 @@ const CAUSES = {
   same: "it had that value already",
   empty: "an empty value never replaces one that is not",
   outranked: "a patch's word stands against a post's",
-  unreadable: "it cannot be merged",
+  unreadable: "it is not what this field takes",
 };
 
-export function History({ runId, version, news, store }) {
+/** The history of a run. `isAlone` where it stands for a run that is not shown, because it was erased or never was. */
+export function History({ runId, version, news, store, isAlone = false }) {
   const [told, error, retry] = useMutations(runId, news);
   const mutations = told?.mutations ?? [];
   const newest = told?.version ?? 0;
   const shown = version && version < newest ? version : null;
   useTreeAsOf(store, mutations, shown);
-  if (error) return html`<${Problem} error=${error} retry=${retry} />`;
+  if (error) return error.status === 404 && isAlone ? null : html`<${Problem} error=${error} retry=${retry} />`;
   if (!told) return html`<p class="loading" role="status">Reading the history…</p>`;
+  const { erasure } = told;
   const look = (wanted) => place.set({ run: runId, tab: "history", version: wanted >= newest ? null : wanted }, { replace: true });
   return html`<div class="history">
     <div class="history-head"><p>${counted(newest, "version")}</p><${ChainBadge} runId=${runId} newest=${newest} /></div>
-    ${newest > 1 ? html`<${Slider} newest=${newest} shown=${shown ?? newest} look=${look} mutations=${mutations} />` : null}
-    <ol class="mutations">${mutations.map((mutation) => html`<${Mutation} key=${mutation.version} mutation=${mutation} before=${mutations[mutation.version - 2]} isShown=${mutation.version === (shown ?? newest)} isAhead=${shown !== null && mutation.version > shown} look=${look} />`)}</ol>
-    ${newest > 2 ? html`<${Compare} runId=${runId} newest=${newest} />` : null}
-    <h3 class="as-of-title">${shown ? `The run as of version ${shown}` : "The run as it is now"}</h3>
+    ${newest > 1 && !erasure ? html`<${Slider} newest=${newest} shown=${shown ?? newest} look=${look} mutations=${mutations} />` : null}
+    <ol class="mutations">${mutations.map((mutation) => html`<${Mutation} key=${mutation.version} mutation=${mutation} before=${mutations[mutation.version - 2]} isShown=${mutation.version === (shown ?? newest)} isAhead=${shown !== null && mutation.version > shown} look=${erasure ? null : look} />`)}${erasure ? html`<${Erasure} erasure=${erasure} />` : null}</ol>
+    ${newest > 2 && !erasure ? html`<${Compare} runId=${runId} newest=${newest} />` : null}
+    ${erasure ? null : html`<h3 class="as-of-title">${shown ? `The run as of version ${shown}` : "The run as it is now"}</h3>`}
   </div>`;
 }
 
@@ -99,7 +101,7 @@ function Mutation({ mutation, before, isShown, isAhead, look }) {
   const left = mutation.fields.filter((field) => field.effect === "left");
   const since = before ? `${duration(recorded - time(before.recorded_at))} later` : ago(recorded, Date.now());
   return html`<li class=${classes("mutation", isShown && "is-shown", isAhead && "is-ahead")}>
-    <header><button type="button" class="quiet version" aria-pressed=${isShown} onClick=${() => look(mutation.version)} title="Show the run and its tree as of this version">${mutation.version}</button>
+    <header>${look ? html`<button type="button" class="quiet version" aria-pressed=${isShown} onClick=${() => look(mutation.version)} title="Show the run and its tree as of this version">${mutation.version}</button>` : html`<span class="version">${mutation.version}</span>`}
       <b>${KINDS[mutation.kind] ?? mutation.kind}</b><time title=${exactTime(recorded)}>${since}</time><span class="position" title="Its place in the log">#${count(mutation.position)}</span></header>
     <${Origin} origin=${mutation.origin} />
     ${mutation.revert ? html`<p>Went back to version ${mutation.revert.to_version}: ${brief(mutation.revert.reason)}</p>` : null}
@@ -108,6 +110,14 @@ function Mutation({ mutation, before, isShown, isAhead, look }) {
     ${left.length ? html`<p class="left" title=${left.slice(0, LEFT_MAX).map((field) => `${brief(field.field)}: ${CAUSES[field.cause] ?? ""}`).join("\n")}>${counted(left.length, "field")} said and left as ${left.length === 1 ? "it was" : "they were"}: ${briefList(left.map((field) => field.field))}</p>` : null}
     ${mutation.duplicates.count ? html`<p class="left">Came again ${counted(mutation.duplicates.count, "time")}, which changed nothing.</p>` : null}
   </li>`;
+}
+
+/** What ended it: the trace was erased, and this run with it. */
+function Erasure({ erasure }) {
+  const recorded = time(erasure.recorded_at);
+  return html`<li class="mutation is-erasure"><header><span class="version"><${Icon} name="close" size=${14} /></span><b>Erased with its trace</b><time title=${exactTime(recorded)}>${ago(recorded, Date.now())}</time><span class="position" title="Its place in the log">#${count(erasure.position)}</span></header>
+    <${Origin} origin=${erasure.origin} />
+    <p>${brief(erasure.reason)}</p></li>`;
 }
 
 function changes(fields) {

@@ -58,9 +58,9 @@ export const STATUS_WORDS = { completed: "Completed", failed: "Failed", running:
 
 const UNENDED_MS = 3_600_000;
 
-/** A status. What began at `since` and has not ended for hours may never: its client may be gone. */
-export function StatusIcon({ status, isQuiet = false, since = null }) {
-  const isUnended = status === "running" && since !== null && Date.now() - since > UNENDED_MS;
+/** A status. What began at `since` and has not ended for hours as of `now` may never: its client may be gone. */
+export function StatusIcon({ status, isQuiet = false, since = null, now = Date.now() }) {
+  const isUnended = status === "running" && since !== null && now - since > UNENDED_MS;
   const words = isUnended ? "Running, without an end for more than an hour" : STATUS_WORDS[status] ?? status;
   return html`<span class="status status-${isUnended ? "unended" : status}" title=${words}><${Icon} name=${isUnended ? "unended" : status} label=${isQuiet ? null : words} /></span>`;
 }

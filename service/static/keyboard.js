@@ -10,9 +10,10 @@ class Keyboard extends Store {
     document.addEventListener("keydown", (event) => this.#press(event));
   }
 
-  /** What can be done by keys now: [keys, words] of each, the newest part's first. */
-  get bindings() {
-    return [...this.#layers].reverse().flatMap((layer) => layer.bindings.map(({ keys, words }) => [keys, words]));
+  /** What can be done by keys now, on this page or on every one: [keys, words] of each that has words. */
+  bindings({ isEverywhere }) {
+    const layers = this.#layers.filter((layer) => layer.isEverywhere === isEverywhere);
+    return layers.flatMap((layer) => layer.bindings.filter(({ words }) => words).map(({ keys, words }) => [keys, words]));
   }
 
   add(layer) {
@@ -48,10 +49,11 @@ export const keyboard = new Keyboard();
 /**
  * While the calling component is shown, has keys do things.
  *
- * `bindings` are `{keys: ["j", "ArrowDown"], words: "next trace", run}`; `isModal` keeps keys from what lies beneath.
+ * `bindings` are `{keys: ["j", "ArrowDown"], words: "next trace", run}`; `isModal` keeps keys from what lies beneath;
+ * `isEverywhere` are those of every page.
  */
-export function useKeys(bindings, { isModal = false } = {}) {
+export function useKeys(bindings, { isModal = false, isEverywhere = false } = {}) {
   const latest = useRef(bindings);
   latest.current = bindings;
-  useEffect(() => keyboard.add({ get bindings() { return latest.current; }, isModal }), []);
+  useEffect(() => keyboard.add({ get bindings() { return latest.current; }, isModal, isEverywhere }), []);
 }

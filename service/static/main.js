@@ -15,27 +15,34 @@ const OperationsPage = later(() => import("./operations.js"), "OperationsPage");
 const LinkPage = later(() => import("./links.js"), "LinkPage");
 
 const AHEAD_MS = 2000;
+const PATIENCE_MS = 100;
 const UUID = "[0-9a-fA-F-]{32,36}";
+// Which page is at an address, and with what of it.
 const ROUTES = [
-  [/^\/(?:ui|ui\/traces)?$/, () => html`<${TracesPage} />`],
-  [new RegExp(`^/ui/traces/(${UUID})$`), (id) => html`<${TracePage} key=${id} id=${id} />`],
-  [new RegExp(`^/ui/compare/(${UUID})/(${UUID})$`), (...ids) => html`<${ComparePage} key=${ids.join()} ids=${ids} />`],
-  [/^\/ui\/overview$/, () => html`<${OverviewPage} />`],
-  [/^\/ui\/operations$/, () => html`<${OperationsPage} />`],
-  [new RegExp(`^/ui/runs/(${UUID})$`), (id) => html`<${LinkPage} key=${id} runId=${id} />`],
-  [new RegExp(`^/o/[^/]+/projects/p/(${UUID})$`), (id) => html`<${LinkPage} key=${id} projectId=${id} />`],
-  [new RegExp(`^/o/[^/]+/projects/p/${UUID}/r/(${UUID})$`), (id) => html`<${LinkPage} key=${id} runId=${id} />`],
-  [new RegExp(`^(?:/api(?:/v1)?)?/public/(${UUID})/r$`), (token) => html`<${SharedPage} key=${token} token=${token} />`],
+  [/^\/(?:ui|ui\/traces)?$/, TracesPage, () => ({})],
+  [new RegExp(`^/ui/traces/(${UUID})$`), TracePage, (id) => ({ key: id, id })],
+  [new RegExp(`^/ui/compare/(${UUID})/(${UUID})$`), ComparePage, (...ids) => ({ key: ids.join(), ids })],
+  [/^\/ui\/overview$/, OverviewPage, () => ({})],
+  [/^\/ui\/operations$/, OperationsPage, () => ({})],
+  [new RegExp(`^/ui/runs/(${UUID})$`), LinkPage, (id) => ({ key: id, runId: id })],
+  [new RegExp(`^/o/[^/]+/projects/p/(${UUID})$`), LinkPage, (id) => ({ key: id, projectId: id })],
+  [new RegExp(`^/o/[^/]+/projects/p/${UUID}/r/(${UUID})$`), LinkPage, (id) => ({ key: id, runId: id })],
+  [new RegExp(`^(?:/api(?:/v1)?)?/public/(${UUID})/r$`), SharedPage, (token) => ({ key: token, token })],
 ];
 
 function Page() {
   useStore(place);
   useStore(remembered); // The zone of times.
-  for (const [pattern, show] of ROUTES) {
-    const found = pattern.exec(place.path);
-    if (found) return show(...found.slice(1));
+  const { Shown, properties } = routed(place.path);
+  return html`<${Shown} ...${properties} />`;
+}
+
+function routed(path) {
+  for (const [pattern, Shown, propertiesOf] of ROUTES) {
+    const found = pattern.exec(path);
+    if (found) return { Shown, properties: propertiesOf(...found.slice(1)) };
   }
-  return html`<${NotFound} />`;
+  return { Shown: NotFound, properties: {} };
 }
 
 function NotFound() {
@@ -49,5 +56,14 @@ function fetchAhead() {
   setTimeout(() => pages.forEach((page) => page.load()), AHEAD_MS);
 }
 
+/** Resolves when the module of the page and what it shows first have come; or when they have taken their time. */
+function readyToDraw() {
+  const { Shown } = routed(place.path);
+  const needed = [Shown.load?.(), window.firstRequest?.answer.catch(() => {})];
+  return Promise.race([Promise.all(needed), new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]);
+}
+
 addEventListener("load", fetchAhead, { once: true });
+// To draw once what is there soon takes less than to draw a page without anything, and then all of it anew.
+await readyToDraw();
 render(html`<${Frame}><${Page} /><//>`, document.getElementById("app"));

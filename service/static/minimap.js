@@ -6,6 +6,9 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./view.js";
 
 const HEIGHT = 44;
 const CLICK_PX = 4;
+const MARGIN = 4;
+const LINE_MAX = 4;
+const ROWS_MIN = 12;
 
 export function Minimap({ store }) {
   const canvas = useRef();
@@ -55,51 +58,49 @@ export function Minimap({ store }) {
   </div>`;
 }
 
+// Pixels are written one by one: telling a canvas of tens of thousands of rectangles takes it ten times as long.
 function paint(canvas, width, tree) {
   const ratio = devicePixelRatio || 1;
-  canvas.width = width * ratio;
-  canvas.height = HEIGHT * ratio;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(HEIGHT * ratio);
   canvas.style.width = `${width}px`;
   canvas.style.height = `${HEIGHT}px`;
   const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
   const colours = coloursOf(canvas);
-  const rows = Math.max(tree.steps.length, 12);
-  const line = Math.max(1, Math.min(4, (HEIGHT - 8) / rows));
-  const whole = tree.to - tree.from;
-  const failed = [];
-  const drawn = new Map();
+  const image = pen.createImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const margin = MARGIN * ratio;
+  const rows = Math.max(tree.steps.length, ROWS_MIN);
+  const line = Math.max(1, Math.round(Math.min(LINE_MAX * ratio, (canvas.height - 2 * margin) / rows)));
+  const across = canvas.width / (tree.to - tree.from);
   const draw = (step) => {
     const end = step.end ?? (step.isRunning ? tree.to : step.start);
-    const x = ((step.start - tree.from) / whole) * width;
-    const y = Math.round((4 + (step.index / rows) * (HEIGHT - 8)) * ratio) / ratio;
-    const until = x + Math.max(1, ((end - step.start) / whole) * width);
-    const colour = step.status === "failed" ? "failed" : typeName(step.type);
-    // Of thousands of runs most lie on a line that has their colour already.
-    const before = drawn.get(`${y} ${colour}`);
-    if (before && x >= before.x && until <= before.until) return;
-    drawn.set(`${y} ${colour}`, { x, until });
-    pen.fillStyle = colours[colour];
-    pen.fillRect(x, y, until - x, line);
+    const left = Math.min(Math.floor((step.start - tree.from) * across), canvas.width - 1);
+    const right = Math.max(left + 1, Math.round((end - tree.from) * across));
+    const top = Math.round(margin + (step.index / rows) * (canvas.height - 2 * margin));
+    const colour = colours[step.status === "failed" ? "failed" : typeName(step.type)];
+    for (let y = top; y < top + line; y += 1) pixels.fill(colour, y * canvas.width + left, y * canvas.width + Math.min(right, canvas.width));
   };
-  for (const step of tree.steps) {
-    if (step.start === null) continue;
-    if (step.isOrigin) failed.push(step);
-    else draw(step);
-  }
-  failed.forEach(draw); // Last, so that nothing covers them.
+  const drawn = tree.steps.filter((step) => step.start !== null);
+  for (const step of drawn) if (!step.isOrigin) draw(step);
+  for (const step of drawn) if (step.isOrigin) draw(step); // Last, so that nothing covers them.
+  pen.putImageData(image, 0, 0);
 }
 
 const NAMES = ["chain", "llm", "tool", "retriever", "prompt", "parser", "embedding", "other"];
 
+/** The colours of this theme, each as the number that a pixel of it is. */
 function coloursOf(element) {
-  // A canvas knows no variables: a probe takes each colour as the style sheet has it in this theme.
+  // A canvas knows no variables: a probe takes each colour as the style sheet has it.
   const probe = document.createElement("span");
   element.after(probe);
+  const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const colours = {};
   for (const name of [...NAMES, "failed"]) {
     probe.className = name === "failed" ? "status-failed" : `type-${name}`;
-    colours[name] = getComputedStyle(probe).color;
+    pen.fillStyle = getComputedStyle(probe).color;
+    pen.fillRect(0, 0, 1, 1);
+    [colours[name]] = new Uint32Array(pen.getImageData(0, 0, 1, 1).data.buffer);
   }
   probe.remove();
   return colours;

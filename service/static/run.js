@@ -45,7 +45,7 @@ export function RunPanel({ runId, step, news, store }) {
       ${step?.isMissing ? html`<p class="note">Other runs name this one as their parent, but nothing was ever received of it itself. It may still come.</p>` : null}
       ${error ? html`<${RunProblem} error=${error} retry=${retry} />` : null}
       ${!run && !error && !step?.isMissing ? html`<p class="loading" role="status">Reading the run…</p>` : null}
-      ${run && tab !== "raw" ? html`<${RunBody} run=${run} source=${store.source} />` : null}
+      ${run && tab !== "raw" ? html`<${RunBody} run=${run} store=${store} />` : null}
       ${run && tab === "raw" ? html`<${JsonView} value=${run} label="the run" />` : null}
     </div>
   </div>`;
@@ -86,9 +86,10 @@ function Tabs({ tabs, tab, runId }) {
   )}</div>`;
 }
 
-function RunBody({ run, source }) {
+function RunBody({ run, store }) {
+  const { source, asOf } = store;
   const places = run.offloaded ?? {};
-  return html`<${Facts} run=${run} />
+  return html`<${Facts} run=${run} now=${asOf?.at ?? Date.now()} />
     ${run.error || places.error ? html`<${Failure} text=${run.error || places.error.preview} />` : null}
     <${ValueSection} title="Inputs" value=${run.inputs} place=${places.inputs ?? null} />
     <${ValueSection} title="Outputs" value=${run.outputs} place=${places.outputs ?? null} />
@@ -98,12 +99,12 @@ function RunBody({ run, source }) {
     <${Metadata} run=${run} />`;
 }
 
-function Facts({ run }) {
+function Facts({ run, now }) {
   const [start, end] = [time(run.start_time), time(run.end_time)];
   const first = time(run.first_token_time);
   const tokens = run.total_tokens === null ? null : run.prompt_tokens === null ? count(run.total_tokens) : `${count(run.prompt_tokens)} in + ${count(run.completion_tokens)} out`;
   const facts = [
-    ["Status", html`<span class=${`with-icon words-${run.status}`}><${StatusIcon} status=${run.status} isQuiet=${true} since=${start} />${STATUS_WORDS[run.status] ?? run.status}</span>`],
+    ["Status", html`<span class=${`with-icon words-${run.status}`}><${StatusIcon} status=${run.status} isQuiet=${true} since=${start} now=${now} />${STATUS_WORDS[run.status] ?? run.status}</span>`],
     ["Latency", end === null ? null : duration(end - start)],
     ["First token", first === null ? null : `after ${duration(first - start)}`],
     ["Model", run.model && brief([run.provider, run.model].filter(Boolean).join(" / "))],

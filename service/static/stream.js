@@ -11,7 +11,7 @@ const SILENCE_MS = 40_000;
  * The log as it grows. `state` is "connecting", "live", "reconnecting" or "paused".
  *
  * `onEvents(events)` gets the events that came together, at least one; `onEvents(null)` says that some may have been
- * missed, so everything has to be read anew. While the tab is hidden nothing is followed: browsers allow few
+ * missed, so everything has to be read anew: before it was connected, too. While the tab is hidden nothing is followed: browsers allow few
  * connections to a server, and tabs share them.
  */
 export class LogStream extends Store {
@@ -19,7 +19,6 @@ export class LogStream extends Store {
   #parameters;
   #onEvents;
   #lastId = null;
-  #wasLive = false;
   #isPaused = false;
   #failures = 0;
   #controller = null;
@@ -97,9 +96,8 @@ export class LogStream extends Store {
     const headers = { Accept: "text/event-stream", ...(this.#lastId ? { "Last-Event-ID": this.#lastId } : {}) };
     const options = { headers, signal: this.#controller.signal };
     const answer = await request(address("/events/stream", { payload: false, ...this.#parameters }), options);
-    if (this.#wasLive && !this.#lastId) this.#onEvents(null);
+    if (!this.#lastId) this.#onEvents(null);
     this.#failures = 0;
-    this.#wasLive = true;
     this.#become("live");
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     const messages = new Messages();

@@ -103,7 +103,7 @@ function StepRow({ step, row, scale, now, store, choose, isCurrent, isFolded, is
       ${step.level > INDENT_LEVELS ? html`<span class="badge" title="Levels below the root">${step.level}</span>` : null}
       ${step.isCycle ? html`<span class="badge for-warning" title="This run is its own ancestor: the circle is cut here">cycle</span>` : null}
       ${step.isMissing ? html`<span class="badge for-warning" title="Runs name this one as their parent, but it never came">${step.id.slice(0, 8)}</span>` : null}
-      ${step.isMissing ? null : html`<${StatusIcon} status=${step.status} since=${step.start} />`}
+      ${step.isMissing ? null : html`<${StatusIcon} status=${step.status} since=${step.start} now=${now} />`}
       ${isFolded ? html`<span class="badge">+${step.size}</span>` : null}
     </span>
     <span role="gridcell" class="cell-usage">${short(step.tokens)}</span>

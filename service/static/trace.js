@@ -6,19 +6,21 @@ import { Icon, STATUS_WORDS, StatusIcon, TypeIcon } from "./icons.js";
 import { useKeys } from "./keyboard.js";
 import { later } from "./later.js";
 import { Minimap } from "./minimap.js";
+import { Ago } from "./moments.js";
 import { counted, count, dollars } from "./numbers.js";
 import { place, tracesHref } from "./place.js";
 import { ShareButton } from "./sharing.js";
 import { Splitter } from "./splitter.js";
 import { LogStream } from "./stream.js";
 import { Timeline } from "./timeline.js";
-import { ago, duration, exactTime } from "./times.js";
+import { duration } from "./times.js";
 import { OwnTrace, SharedTrace } from "./trace_sources.js";
 import { TraceStore } from "./trace_store.js";
-import { classes, html, useEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
+import { classes, html, useEffect, useLayoutEffect, useMemo, useRef, useState, useStore, useNow, useTitle } from "./view.js";
 
 const MINIMAP_ROWS = 24;
 const RunPanel = later(() => import("./run.js"), "RunPanel");
+const History = later(() => import("./history.js"), "History");
 
 export function TracePage({ id }) {
   return html`<${TraceView} source=${useMemo(() => new OwnTrace(id), [id])} />`;
@@ -47,7 +49,7 @@ function TraceView({ source }) {
 
   if (!tree) {
     if (!error) return html`<p class="loading" role="status">Reading the trace…</p>`;
-    return html`<div class="empty"><h1>${error.status === 404 ? (source.isShared ? "Nothing is shared here" : "There is no such trace") : "The trace cannot be shown"}</h1><${Problem} error=${error} retry=${() => store.read()} />${source.isShared ? null : html`<p><a href=${homeHref()}>Go to the traces</a></p>`}</div>`;
+    return html`<${NoTrace} store=${store} error=${error} news=${news} />`;
   }
   const step = tree.byId.get(selected) ?? null;
   const panel = selected ? html`<${RunPanel} key=${selected} runId=${selected} step=${step} news=${news} store=${store} />` : null;
@@ -62,6 +64,19 @@ function TraceView({ source }) {
   </div>`;
 }
 
+/** What there is in place of a trace: why it cannot be shown, and of one that was erased what happened to it. */
+function NoTrace({ store, error, news }) {
+  const { source } = store;
+  const isAbsent = error.status === 404;
+  const words = !isAbsent ? "The trace cannot be shown" : source.isShared ? "Nothing is shared here" : "There is no such trace";
+  const retry = () => store.read();
+  return html`<div class="empty"><h1>${words}</h1>
+    ${isAbsent ? html`<p role="alert">${error.message}</p>` : html`<${Problem} error=${error} retry=${retry} />`}
+    <p class="empty-ways">${isAbsent ? html`<button type="button" onClick=${retry}>Look again</button>` : null}${source.isShared ? null : html`<a class="button" href=${homeHref()}>Go to the traces</a>`}</p>
+    ${isAbsent && !source.isShared ? html`<${History} runId=${source.traceId} news=${news} store=${store} isAlone=${true} />` : null}
+  </div>`;
+}
+
 function isWide() {
   return matchMedia("(min-width: 960px)").matches;
 }
@@ -73,10 +88,16 @@ function keptTab() {
 /** Follows what is said of a trace; null where it is not to be followed. */
 function useTraceStream(source, store, onNews) {
   const [stream, setStream] = useState(null);
+  useLayoutEffect(() => { store.read(); }, [source]);
   useEffect(() => {
-    store.read();
     if (source.isShared) return undefined;
+    let isConnected = false;
     const opened = new LogStream({ trace_id: source.traceId }, () => {
+      if (!isConnected) {
+        isConnected = true;
+        store.catchUp();
+        return;
+      }
       store.refresh();
       store.forgetRuns();
       onNews();
@@ -106,9 +127,9 @@ function TraceHead({ store, stream, now, choose }) {
       <span class="head-end">${stream ? html`<${LiveSwitch} stream=${stream} />` : null}</span>
     </div>
     <dl class="facts">
-      <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} since=${root.start} />${STATUS_WORDS[status]}</dd></div>
+      <div><dt>Status</dt><dd class=${`with-icon words-${status}`}><${StatusIcon} status=${status} isQuiet=${true} since=${root.start} now=${now} />${STATUS_WORDS[status]}</dd></div>
       ${project ? html`<div><dt>Project</dt><dd><a href=${tracesHref({ project })}>${project}</a></dd></div>` : null}
-      ${root.start === null ? null : html`<div><dt>Started</dt><dd><time title=${exactTime(root.start)}>${ago(root.start, Date.now())}</time></dd></div>`}
+      ${root.start === null ? null : html`<div><dt>Started</dt><dd><${Ago} iso=${new Date(root.start).toISOString()} /></dd></div>`}
       <div><dt>Latency</dt><dd>${duration(took)}</dd></div>
       <div><dt>Runs</dt><dd>${count(tree.totalRuns)}</dd></div>
       ${root.tokens === null ? null : html`<div><dt>Tokens</dt><dd>${count(root.tokens)}</dd></div>`}

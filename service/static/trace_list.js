@@ -6,6 +6,10 @@ import { Store } from "./view.js";
 
 const PAGE = 60;
 const AT_ONCE_MAX = 200;
+const CAUGHT_UP_MAX = 1000;
+// Who watches traces come for hours keeps the newest of them, and reads the others anew when going down to them.
+const KEPT_MAX = 2000;
+const KEPT = 1000;
 const GAP_MS = 400;
 const FRESH_MS = 2500;
 
@@ -49,6 +53,7 @@ export class TraceList extends Store {
   isRead = false;
   fresh = new Set();
   #filters;
+  /** How to ask for what is below the last row; null when there is nothing. */
   #next = null;
   #busy = null;
   #isStale = false;
@@ -80,7 +85,7 @@ export class TraceList extends Store {
     return this.#alone(async () => {
       const page = await this.#page({ limit: PAGE });
       this.rows = page.runs.map(withTimes);
-      this.#next = page.next;
+      this.#next = below(page);
       this.isRead = true;
     });
   }
@@ -89,10 +94,10 @@ export class TraceList extends Store {
   more() {
     if (!this.#next || this.#busy || this.error) return;
     this.#alone(async () => {
-      const page = await this.#page({ limit: PAGE, after: this.#next });
+      const page = await this.#page({ limit: PAGE, ...this.#next });
       const known = new Set(this.rows.map((row) => row.id));
       this.rows = [...this.rows, ...page.runs.filter((run) => !known.has(run.id)).map(withTimes)];
-      this.#next = page.next;
+      this.#next = below(page);
     });
   }
 
@@ -108,16 +113,36 @@ export class TraceList extends Store {
     this.#isStale = false;
     await this.#alone(async () => {
       const began = performance.now();
-      this.#merge(await this.#page({ limit: PAGE }), null);
+      this.#merge(await this.#newest(), null);
       const seen = this.#visible();
       if (seen && seen.first >= PAGE && this.rows[seen.first]) {
         const from = this.rows[seen.first];
         const limit = Math.min(seen.last - seen.first + 1, AT_ONCE_MAX);
         this.#merge(await this.#page({ limit, start_time_lte: from.start_time }), from);
-      }
+      } else if (!seen || seen.last < KEPT / 2) this.#trim();
       // What takes the server long is not asked for all the time.
       this.#lastRefresh = performance.now() + 2 * (performance.now() - began);
     });
+  }
+
+  /** The first page, and as many more as it takes to come to a row that is there already: many may have come at once. */
+  async #newest() {
+    const known = new Set(this.rows.map((row) => row.id));
+    const page = await this.#page({ limit: PAGE });
+    const isApart = () => page.next !== null && known.size > 0 && !page.runs.some((run) => known.has(run.id));
+    while (isApart() && page.runs.length && page.runs.length < CAUGHT_UP_MAX) {
+      const more = await this.#page({ limit: AT_ONCE_MAX, after: page.next });
+      page.runs.push(...more.runs);
+      page.next = more.next;
+      if (!more.runs.length) break; // A search that takes long.
+    }
+    return { ...page, isApart: isApart() };
+  }
+
+  #trim() {
+    if (this.rows.length <= KEPT_MAX) return;
+    this.rows = this.rows.slice(0, KEPT);
+    this.#next = { start_time_lte: this.rows.at(-1).start_time };
   }
 
   /** Takes over the newest word on a stretch of the list, from a row (or the top) down to the last one fetched. */
@@ -128,10 +153,11 @@ export class TraceList extends Store {
     const came = new Set(fetched.map((row) => row.id));
     const last = fetched.at(-1);
     const isWithin = (row) => (from === null || compare(row, from) >= 0) && (page.next === null || compare(row, last) <= 0);
-    const others = this.rows.filter((row) => !came.has(row.id) && !isWithin(row));
+    // Between what was fetched and what is there may be others: then the list goes on from what was fetched.
+    const others = page.isApart ? [] : this.rows.filter((row) => !came.has(row.id) && !isWithin(row));
     this.rows = [...others, ...fetched].sort(compare);
     if (page.next === null) this.#next = null;
-    else if (this.#next === null && this.rows.length === fetched.length) this.#next = page.next;
+    else if (page.isApart || (this.#next === null && this.rows.length === fetched.length)) this.#next = below(page);
     this.#mark(fetched.filter((row) => !known.has(row.id)));
   }
 
@@ -166,6 +192,10 @@ export class TraceList extends Store {
     this.isLoading = false;
     this.changed();
   }
+}
+
+function below(page) {
+  return page.next === null ? null : { after: page.next };
 }
 
 function withTimes(run) {

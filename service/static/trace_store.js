@@ -5,6 +5,7 @@ import { Tree } from "./tree.js";
 import { Store } from "./view.js";
 
 const GAP_MS = 500;
+const SETTLED_MS = 60_000;
 
 export class TraceStore extends Store {
   tree = null;
@@ -17,12 +18,19 @@ export class TraceStore extends Store {
   #timer = null;
   #lastReadMs = 0;
   #reading = 0;
+  #isBehind = false;
   #runs = new Map();
 
   /** `source` is where the trace is read: see `trace_sources.js`. */
   constructor(source) {
     super();
     this.source = source;
+  }
+
+  /** Reads again what may have come between the first reading and this call. Nothing is likely to, long after the end. */
+  catchUp() {
+    this.#isBehind = this.tree === null;
+    if (this.tree && (this.tree.isRunning || Date.now() - this.tree.to < SETTLED_MS)) this.refresh();
   }
 
   /** Reads the trace, as of a position of the log or now. */
@@ -72,6 +80,7 @@ export class TraceStore extends Store {
     this.scale = this.scale ? this.scale.within(whole) : whole;
     this.tree = tree;
     this.rows = tree.rows(this.folded);
+    if (this.#isBehind) this.catchUp();
   }
 
   zoom(scale) {

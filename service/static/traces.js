@@ -141,10 +141,14 @@ function Heads() {
 }
 
 function TraceRow({ row, place: rowPlace, rowHeight, now, slowest, isCurrent, isFresh }) {
+  return useMemo(() => drawnRow(row, rowPlace, rowHeight, now, slowest, isCurrent, isFresh), [row, rowPlace, rowHeight, now, slowest, isCurrent, isFresh]);
+}
+
+function drawnRow(row, rowPlace, rowHeight, now, slowest, isCurrent, isFresh) {
   const took = lasted(row, now);
   const top = { transform: `translateY(${rowPlace * rowHeight}px)`, height: `${rowHeight}px` };
   return html`<div class=${classes("grid-row", isCurrent && "is-current", isFresh && "is-fresh", row.status === "failed" && "is-failed")} style=${top} role="row" id=${`trace-${row.id}`} aria-rowindex=${rowPlace + 2} aria-selected=${isCurrent}>
-    <span role="gridcell" class="cell-status">${row.is_root_missing ? html`<${Icon} name="missing" label="Root missing" class="type-missing" />` : html`<${StatusIcon} status=${row.status} since=${row.start} />`}</span>
+    <span role="gridcell" class="cell-status">${row.is_root_missing ? html`<${Icon} name="missing" label="Root missing" class="type-missing" />` : html`<${StatusIcon} status=${row.status} since=${row.start} now=${now} />`}</span>
     <span role="gridcell" class="cell-name">
       <${TypeIcon} type=${row.run_type} />
       <a class="row-link" href=${traceHref(row.id)} tabindex="-1">${row.name || "(no name)"}</a>

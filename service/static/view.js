@@ -35,7 +35,8 @@ export class Store {
 export function useStore(store) {
   const [, count] = useState(0);
   const drawn = store.changes;
-  useEffect(() => {
+  // At once, so that what comes before the first paint is in it.
+  useLayoutEffect(() => {
     const draw = () => count((n) => n + 1);
     // It may have changed after it was drawn and before anybody listened.
     if (store.changes !== drawn) draw();

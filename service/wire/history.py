@@ -78,7 +78,8 @@ class FieldChange(FieldDifference):
     cause: Cause | None = Field(
         description="Why it was left as it was. `null`: null says nothing. `same`: it had that value already. `empty`: "
         "an empty value never replaces one that is not. `outranked`: a patch's word stands against a post's. "
-        "`unreadable`: it is not of the type that is merged."
+        "`unreadable`: it is not what the field takes, which is a time, an id, or an object that is merged; the log "
+        "keeps it, and it is read as not said."
     )
     said: FieldValue | None = Field(description="What the write said, when that is not what stands after it.")
 

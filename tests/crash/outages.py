@@ -4,8 +4,11 @@ import os
 import resource
 import signal
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import psutil  # type: ignore[import-untyped]
@@ -16,6 +19,44 @@ from tests.server import Server
 
 # Room for what the server logs meanwhile.
 _LOG_BYTES: Final = 256 * 1024
+_DISK_BYTES: Final = 8_000_000
+# In a namespace of its own a process may mount what it likes, and what it mounted goes when it ends. Who is not root
+# needs one of users as well, which not every system gives.
+_NAMESPACES: Final = (("unshare", "--mount"), ("unshare", "--map-root-user", "--mount"))
+_MOUNT: Final = f'mount -t tmpfs -o size={_DISK_BYTES} tmpfs "$0" && exec "$@"'
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system with room for 8 MB at `path`, which only processes in its namespace see.
+
+    A command that is added to `namespace` is run there, and keeps its process id.
+    """
+
+    path: Path
+    namespace: Sequence[str]
+
+    @contextmanager
+    def full(self, pid: int) -> Iterator[None]:
+        """No room is left on the disk of a process for as long as the block runs."""
+        filling = Path(f"/proc/{pid}/root{self.path}/filling")
+        with suppress(OSError), filling.open("wb", buffering=0) as file:
+            while file.write(bytes(64 * 1024)):
+                pass
+        try:
+            yield
+        finally:
+            filling.unlink()
+
+
+def small_disk(path: Path) -> SmallDisk | None:
+    """A small disk at an empty directory, or None where a process may not mount it."""
+    disks = (SmallDisk(path, (*namespace, "sh", "-c", _MOUNT, str(path))) for namespace in _NAMESPACES)
+    return next((disk for disk in disks if _runs(*disk.namespace, "true")), None)
+
+
+def _runs(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager

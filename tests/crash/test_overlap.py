@@ -31,7 +31,7 @@ async def test_a_deadlock_would_be_counted(databases: Callable[[str], Databases]
         one.terminate()
         two.terminate()
         await asyncio.gather(first, return_exceptions=True)
-    for _ in range(100):
+    for _ in range(600):
         if await deadlocks_in(url):
             break
         await asyncio.sleep(0.1)

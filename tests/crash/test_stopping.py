@@ -13,7 +13,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.crash import outages
-from tests.crash.postgresql import DurablePostgresql, durable_postgresql
+from tests.crash.postgresql import DurablePostgresql
 from tests.databases import Databases, PostgresqlServer
 from tests.server import Server
 from tests.service.apps import a_run
@@ -73,15 +73,14 @@ def test_a_server_whose_sqlite_file_is_locked_tells_so_and_stops_in_time(url: st
 
 @pytest.mark.parametrize("outage", [outages.frozen, outages.stopped])
 def test_a_server_whose_postgresql_does_not_answer_tells_so_and_stops_in_time(
-    outage: Callable[[DurablePostgresql], AbstractContextManager[None]], tmp_path: Path
+    outage: Callable[[DurablePostgresql], AbstractContextManager[None]], durable: DurablePostgresql, tmp_path: Path
 ) -> None:
-    with durable_postgresql() as postgresql:
-        databases = PostgresqlServer(postgresql.url)
-        with Server(databases.migrated(), tmp_path) as server:
-            assert posted(server) == 202
-            with outage(postgresql):
-                require_refusals_and_a_stop(server)
-        databases.close()
+    databases = PostgresqlServer(durable.url)
+    with Server(databases.migrated(), tmp_path) as server:
+        assert posted(server) == 202
+        with outage(durable):
+            require_refusals_and_a_stop(server)
+    databases.close()
 
 
 def require_refusals_and_a_stop(server: Server) -> None:

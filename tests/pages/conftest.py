@@ -16,7 +16,7 @@ from tests.pages.chromium import ARGUMENTS, find_chromium
 from tests.server import Server
 
 # A machine may be busy with other tests; who waits for what is there already waits for nothing.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -27,6 +27,7 @@ def test_a_chosen_theme_and_zone_are_remembered(shown: Shown, open_page: OpenPag
 
 def test_on_paper_every_loaded_trace_is_there_and_no_control(shown: Shown, open_page: OpenPage) -> None:
     page = visit(shown, open_page, "traces")
+    expect(page.locator(".grid-row").nth(22)).to_be_attached()  # With those around the ones that can be seen.
     drawn = page.locator(".grid-row").count()
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -35,6 +36,18 @@ def test_on_paper_every_loaded_trace_is_there_and_no_control(shown: Shown, open_
     page.emulate_media(media="screen")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     expect(page.locator(".grid-row")).to_have_count(drawn)
+
+
+def test_on_paper_charts_have_their_bars_and_a_failure_no_button(shown: Shown, open_page: OpenPage) -> None:
+    page = visit(shown, open_page, "overview")
+    page.emulate_media(media="print")
+    expect(page.locator(".chart rect.stacked").first).to_be_visible()
+    expect(page.get_by_role("navigation")).not_to_be_visible()
+    page = visit(shown, open_page, "trace")
+    button = page.get_by_role("button", name="Go to the failing step")
+    expect(button).to_be_visible()
+    page.emulate_media(media="print")
+    expect(button).not_to_be_visible()
 
 
 def test_the_keyboard_reaches_the_page_first_and_every_control_shows_its_focus(

@@ -83,13 +83,39 @@ def test_what_ran_as_of_a_version_had_run_until_that_was_recorded(shared_server:
         demo.batch(client, post=[{**run, "start_time": (datetime.now(UTC) - timedelta(milliseconds=50)).isoformat()}])
         demo.batch(client, patch=[{"id": root, "end_time": datetime.now(UTC).isoformat(), "outputs": {"answer": 1}}])
     page = open_page(f"{shared_server.url}/ui/traces/{root}")
+    expect(page.locator(".bar-words")).to_be_visible()
     page.clock.set_system_time(datetime.now(UTC) + timedelta(hours=2))
     page.goto(f"{shared_server.url}/ui/traces/{root}?run={root}&tab=history&version=1")
     expect(page.locator(".as-of")).to_be_visible()
     latency = page.locator(".trace-head .facts div").filter(has_text="Latency")
     expect(latency).to_contain_text("s")
-    for place in (latency, page.locator(".bar-words")):
+    for place in (latency, page.locator(".bar-words"), page.locator(".axis")):
         expect(place).not_to_contain_text(re.compile(r"\d [hm] "))
+    assert page.evaluate("Date.now()") > (datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000
+    expect(page.locator(".step .status, .trace-head .status, .run .status")).to_have_count(3)
+    expect(page.locator(".status-unended")).to_have_count(0)
+
+
+def test_of_an_erased_trace_its_history_and_the_erasure_are_shown(shared_server: Server, open_page: OpenPage) -> None:
+    root = str(uuid.uuid4())
+    run = {"id": root, "trace_id": root, "name": "private", "run_type": "chain", "start_time": START.isoformat()}
+    with httpx.Client(base_url=shared_server.url, timeout=30, trust_env=False) as client:
+        demo.batch(client, post=[run])
+        demo.batch(client, patch=[{"id": root, "end_time": START.isoformat(), "outputs": {"answer": "secret"}}])
+        erased = client.delete(f"/api/v1/traces/{root}", params={"reason": "a customer asked for it"})
+        erased.raise_for_status()
+    page = open_page(f"{shared_server.url}/ui/traces/{root}", allowed=("404",))
+    expect(page.get_by_role("heading", name="There is no such trace")).to_be_visible()
+    expect(page.locator(".mutation")).to_have_count(3)
+    expect(mutation(page, 2)).to_contain_text("What it said was erased.")
+    expect(mutation(page, 3)).to_contain_text("Erased with its trace")
+    expect(mutation(page, 3)).to_contain_text("a customer asked for it")
+    expect(mutation(page, 3)).to_contain_text("DELETE")
+    expect(page.get_by_text("Chain verified")).to_be_visible()
+    expect(page.get_by_role("slider")).to_have_count(0)
+    page.goto(f"{shared_server.url}/ui/traces/{uuid.uuid4()}")
+    expect(page.get_by_role("heading", name="There is no such trace")).to_be_visible()
+    expect(page.locator(".mutation, .problem")).to_have_count(0)
 
 
 def test_any_two_versions_are_compared(corrected: str, open_page: OpenPage) -> None:

@@ -52,6 +52,17 @@ def test_an_overview_of_nothing_says_so(empty: Server, open_page: OpenPage) -> N
     expect(page.locator(".card").filter(has_text="Models")).to_contain_text("Nothing in this time")
 
 
+def test_an_overview_counts_hours_by_the_servers_clock(shown: Shown, open_page: OpenPage) -> None:
+    page = open_page(f"{shown.url}/ui/overview")
+    tile = page.locator(".tiles div").filter(has_text="Runs").locator("dd")
+    runs = tile.inner_text()
+    assert number(runs) > 0
+    for off in (timedelta(days=30), timedelta(days=-30)):
+        page.clock.set_system_time(datetime.now(UTC) + off)
+        page.goto(f"{shown.url}/ui/overview")
+        expect(tile).to_have_text(runs)
+
+
 def test_the_latency_of_a_single_hour_is_marked(empty: Server, open_page: OpenPage) -> None:
     start = datetime.now(UTC)
     run = {"id": str(uuid.uuid4()), "name": "alone", "run_type": "chain", "start_time": start.isoformat()}

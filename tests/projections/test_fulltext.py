@@ -19,6 +19,7 @@ from projections.folding import folded
 from projections.queries import RunQuery
 from tests.conftest import TRIGRAMS
 from tests.databases import Databases
+from tests.examples import examples
 from tests.projections.stores import Store, in_store, opened, patched, posted, run_id
 
 PIECES = (
@@ -116,7 +117,7 @@ def finds_what_holds(databases: Databases, told: list[dict[str, Any]], asked: li
     in_store(databases, use)
 
 
-@settings(stored, max_examples=25)
+@settings(stored, max_examples=examples(25))
 @given(st.lists(runs, min_size=1, max_size=8), st.lists(pieces, min_size=1, max_size=12), st.integers(0, 8))
 @pytest.mark.parametrize("few", [0, 4000])
 def test_a_search_finds_what_holds_the_text(
@@ -128,7 +129,7 @@ def test_a_search_finds_what_holds_the_text(
         finds_what_holds(databases("sqlite"), told, asked, split)
 
 
-@settings(stored, max_examples=8)
+@settings(stored, max_examples=examples(8))
 @given(st.lists(runs, min_size=1, max_size=8), st.lists(pieces, min_size=1, max_size=12), st.integers(0, 8))
 @pytest.mark.parametrize("few", [0, 4000])
 def test_a_search_on_postgresql_finds_what_holds_the_text(

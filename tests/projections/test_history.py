@@ -106,6 +106,24 @@ def test_an_extra_that_is_no_object_is_told_as_unreadable(extra: Any) -> None:
     assert change(told(post(extra=extra))[0], "extra") == ("left", None, None, "unreadable", extra)
 
 
+@pytest.mark.parametrize("name", ["start_time", "end_time"])
+@pytest.mark.parametrize("unusable", ["soon", "", {"at": 1}, True])
+def test_a_time_that_is_none_is_told_as_unreadable_and_leaves_what_stands(name: str, unusable: Any) -> None:
+    good = "2024-01-15T10:30:00Z"
+    first, second, third = told(post(**{name: unusable}), patch(**{name: good}), patch(**{name: unusable}))
+    assert change(first, name) == ("left", None, None, "unreadable", unusable)
+    assert change(second, name) == ("set", None, good, None, None)
+    assert change(third, name) == ("left", good, good, "unreadable", unusable)
+
+
+@pytest.mark.parametrize("name", ["parent_run_id", "trace_id", "reference_example_id"])
+def test_an_id_that_is_none_is_told_as_unreadable(name: str) -> None:
+    assert change(told(patch(**{name: "the other one"}))[0], name) == (
+        *("left", None, None),
+        *("unreadable", "the other one"),
+    )
+
+
 def test_a_revert_tells_all_that_it_brings_back_and_takes_away() -> None:
     *_, mutation = told(post(name="a"), patch(name="b", tags=["t"]), attachment(1, b"x"), revert(1))
     assert {change.path: (change.effect, value(change.after)) for change in mutation.changes} == {

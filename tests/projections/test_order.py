@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.databases import Databases
+from tests.examples import examples
 from tests.projections.histories import IDS, Write, feedback, placing_writes, reordered, writes
 from tests.projections.stores import Store, flat, in_store, refolded
 
@@ -48,7 +49,7 @@ def arrived(databases: Databases, history: Sequence[Write], sizes: Sequence[int]
     return dump
 
 
-@settings(stored, max_examples=30)
+@settings(stored, max_examples=examples(30))
 @given(histories, sizes, st.data())
 def test_any_arrival_order_ends_in_the_same_read_models(
     databases: Callable[[str], Databases], history: list[Write], sizes: list[int], data: st.DataObject
@@ -57,7 +58,7 @@ def test_any_arrival_order_ends_in_the_same_read_models(
     assert arrived(databases("sqlite"), other, sizes) == arrived(databases("sqlite"), history, [])
 
 
-@settings(stored, max_examples=40)
+@settings(stored, max_examples=examples(40))
 @given(placings, sizes, st.data())
 def test_traces_are_found_whatever_comes_first(
     databases: Callable[[str], Databases], history: list[Write], sizes: list[int], data: st.DataObject
@@ -66,7 +67,7 @@ def test_traces_are_found_whatever_comes_first(
     assert arrived(databases("sqlite"), other, sizes) == arrived(databases("sqlite"), history, [])
 
 
-@settings(stored, max_examples=5)
+@settings(stored, max_examples=examples(5))
 @given(histories, sizes, st.data())
 def test_postgresql_ends_in_the_same_read_models_as_sqlite(
     databases: Callable[[str], Databases], history: list[Write], sizes: list[int], data: st.DataObject

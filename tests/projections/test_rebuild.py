@@ -23,6 +23,7 @@ from projections.rebuilds import Order, Rebuild, RebuildRunning, RebuildSupersed
 from projections.shadow import TABLES, whole
 from service.items import Item, feedback_posted, project_created
 from tests.databases import Databases
+from tests.examples import examples
 from tests.projections.rebuilding import Happening, happen, histories, rebuilt, rows_of, told
 from tests.projections.stores import NOW, Store, id_text, opened, patched, posted, run_id, with_attachments
 from tests.test_migrations import differences as schema_differences
@@ -102,7 +103,7 @@ def live_and_rebuilt(databases: Databases, before: Sequence[Happening], after: S
         databases.drop(url)
 
 
-@settings(stored, max_examples=40)
+@settings(stored, max_examples=examples(20))
 @given(histories, histories)
 def test_what_is_rebuilt_is_what_is_live_after_any_history(
     databases: Callable[[str], Databases], before: list[Happening], after: list[Happening]
@@ -110,7 +111,7 @@ def test_what_is_rebuilt_is_what_is_live_after_any_history(
     live_and_rebuilt(databases("sqlite"), before, after)
 
 
-@settings(stored, max_examples=8)
+@settings(stored, max_examples=examples(4))
 @given(histories, histories)
 def test_what_is_rebuilt_on_postgresql_is_what_is_live_there(
     databases: Callable[[str], Databases], before: list[Happening], after: list[Happening]
@@ -152,7 +153,7 @@ def rebuilt_meanwhile(databases: Databases, before: Sequence[Happening], meanwhi
         databases.drop(url)
 
 
-@settings(stored, max_examples=25)
+@settings(stored, max_examples=examples(12))
 @given(histories, histories)
 def test_what_comes_during_a_rebuild_is_in_what_is_rebuilt(
     databases: Callable[[str], Databases], before: list[Happening], meanwhile: list[Happening]
@@ -160,7 +161,7 @@ def test_what_comes_during_a_rebuild_is_in_what_is_rebuilt(
     rebuilt_meanwhile(databases("sqlite"), before, meanwhile)
 
 
-@settings(stored, max_examples=8)
+@settings(stored, max_examples=examples(4))
 @given(histories, histories)
 def test_what_comes_during_a_rebuild_on_postgresql_is_in_what_is_rebuilt(
     databases: Callable[[str], Databases], before: list[Happening], meanwhile: list[Happening]

@@ -17,6 +17,7 @@ from projections.rebuilds import Order
 from projections.runs import as_row
 from service.items import PATCH, POST
 from tests.databases import Databases
+from tests.examples import examples
 from tests.projections.histories import Write
 from tests.projections.rebuilding import Batch, Change, Erasure, Happening, Revert, Word, rebuilt, told
 from tests.projections.stores import Store, in_store, run_id
@@ -91,7 +92,7 @@ def _is_told(databases: Databases, history: Sequence[Happening]) -> None:
     in_store(databases, used)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(happenings, min_size=2, max_size=16))
 def test_kept_rows_are_as_stored_and_as_rebuilt_while_projects_change(
     databases: Callable[[str], Databases], history: list[Happening]
@@ -99,7 +100,7 @@ def test_kept_rows_are_as_stored_and_as_rebuilt_while_projects_change(
     _is_told(databases("sqlite"), history)
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(5), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(happenings, min_size=2, max_size=16))
 def test_rows_on_postgresql_are_as_rebuilt_while_projects_change(
     databases: Callable[[str], Databases], history: list[Happening]

@@ -21,6 +21,7 @@ from projections.runs import RunState
 from projections.stats import DAY_US, HOUR_US, TOTAL, Cell, Key
 from projections.words import DEFAULT_PROJECT_ID, project_id_of
 from tests.databases import Databases
+from tests.examples import examples
 from tests.projections.histories import IDS, Write, placing_writes, writes
 from tests.projections.stores import NOW, Store, id_text, in_store, opened, patched, posted, run_id
 from tests.projections.test_order import stored
@@ -124,7 +125,7 @@ def totals_of_hours(cells: dict[Key, Cell]) -> dict[Key, Cell]:
     return totals
 
 
-@settings(stored, max_examples=40)
+@settings(stored, max_examples=examples(40))
 @given(st.lists(steps, min_size=1, max_size=10))
 def test_after_every_step_the_statistics_are_a_recount(
     databases: Callable[[str], Databases], history: list[Write | Revert | Erase]
@@ -208,7 +209,7 @@ around = st.sampled_from(
 )
 
 
-@settings(stored, max_examples=25)
+@settings(stored, max_examples=examples(25))
 @given(st.lists(st.tuples(around, st.integers(-2, 2)), max_size=12), st.sampled_from([0, 1, HOUR_US // 2, HOUR_US - 1]))
 def test_the_summary_is_what_counting_runs_gives(
     databases: Callable[[str], Databases], starts: list[tuple[int, int]], past_the_hour: int

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.trees import Edge, Node, Tree, build, render, subtree, walk
+from projections.trees import Edge, Node, Tree, build, render, subtree
 
 ROOT = b"root"
 IDS = [ROOT, *(bytes([letter]) for letter in b"abcdefgh")]
@@ -28,7 +28,7 @@ def edge(id: str, parent: str | None = None, start_us: int = 0) -> Edge[None]:
 
 def drawn(tree: Tree[None]) -> list[str]:
     """One line a node: a dot for each level, the id, `?` when missing, `*` when a cycle was cut there."""
-    return ["." * (depth - 1) + node.id.decode() + "?" * node.missing + "*" * node.cycle for node, depth in walk(tree)]
+    return ["." * (depth - 1) + node.id.decode() + "?" * node.missing + "*" * node.cycle for node, depth in tree.rows]
 
 
 def named(node: Node[None]) -> bytes:
@@ -151,7 +151,7 @@ def test_rendering_refuses_fields_that_are_no_object(fields: bytes) -> None:
 @given(graphs)
 def test_every_run_appears_exactly_once(edges: list[Edge[None]]) -> None:
     tree = build(edges, ROOT)
-    runs = [node.id for node, _ in walk(tree) if not node.missing]
+    runs = [node.id for node, _ in tree.rows if not node.missing]
     assert sorted(runs) == sorted(edge.id for edge in edges)
     assert tree.total_runs == len(edges)
     assert tree.root.id == ROOT
@@ -160,7 +160,7 @@ def test_every_run_appears_exactly_once(edges: list[Edge[None]]) -> None:
 @given(graphs)
 def test_every_run_hangs_under_its_parent_unless_it_has_none_or_was_cut(edges: list[Edge[None]]) -> None:
     tree = build(edges, ROOT)
-    for node, _ in walk(tree):
+    for node, _ in tree.rows:
         for child in node.children:
             named_parent = child.edge and child.edge.parent_id
             expected = ROOT if child.cycle or named_parent is None else named_parent
@@ -172,12 +172,12 @@ def test_missing_nodes_are_the_parents_and_the_root_that_never_came(edges: list[
     tree = build(edges, ROOT)
     came = {edge.id for edge in edges}
     named = {edge.parent_id for edge in edges if edge.id != ROOT} - {None} | {ROOT}
-    assert {node.id for node, _ in walk(tree) if node.missing} == named - came
+    assert {node.id for node, _ in tree.rows if node.missing} == named - came
 
 
 @given(graphs)
 def test_a_run_is_marked_as_cut_once_for_each_cycle(edges: list[Edge[None]]) -> None:
-    cut = [node.id for node, _ in walk(build(edges, ROOT)) if node.cycle]
+    cut = [node.id for node, _ in build(edges, ROOT).rows if node.cycle]
     assert sorted(cut) == sorted(canonical(edges))
 
 
@@ -208,7 +208,7 @@ def test_the_order_of_the_edges_does_not_matter(data: st.DataObject, edges: list
 
 
 @given(graphs)
-def test_a_rendered_tree_holds_what_a_walk_meets(edges: list[Edge[None]]) -> None:
+def test_a_rendered_tree_holds_its_rows(edges: list[Edge[None]]) -> None:
     tree = build(edges, ROOT)
     met = []
     waiting = [json.loads(render(tree, named))]
@@ -216,7 +216,7 @@ def test_a_rendered_tree_holds_what_a_walk_meets(edges: list[Edge[None]]) -> Non
         node = waiting.pop()
         met.append(node["id"])
         waiting.extend(reversed(node["children"]))
-    assert met == [node.id.hex() for node, _ in walk(tree)]
+    assert met == [node.id.hex() for node, _ in tree.rows]
 
 
 def chain(length: int) -> list[Edge[None]]:
@@ -242,12 +242,12 @@ def test_large_traces_are_built_and_rendered_whole(edges: list[Edge[None]], dept
     text = render(tree, lambda node: b'{"id":"%s"}' % node.id)
     assert tree.total_runs == len(edges)
     assert depth is None or tree.max_depth == depth
-    assert text.count(b'"children"') == sum(1 for _ in walk(tree))
+    assert text.count(b'"children"') == sum(1 for _ in tree.rows)
 
 
 def test_a_cycle_of_10_000_runs_is_cut_once() -> None:
     edges = chain(10_000)
     edges[0] = Edge(b"00000", b"09999", 0, None)
     tree = build(edges, ROOT)
-    assert [node.id for node, _ in walk(tree) if node.cycle] == [b"00000"]
+    assert [node.id for node, _ in tree.rows if node.cycle] == [b"00000"]
     assert tree.max_depth == 10_001

@@ -1,10 +1,21 @@
 """Fixtures of the tests of the service."""
 
 from collections.abc import AsyncIterator
+from functools import partial
+from typing import Final
 
 import pytest
 
+from service.writer import IngestWriter
 from tests.service.apps import Store, open_store
+
+WRITE_PATIENCE_S: Final = 120.0
+
+
+@pytest.fixture(autouse=True)
+def patient_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has other work to do is no reason to refuse a write, which a server does after eight seconds."""
+    monkeypatch.setattr("service.app.IngestWriter", partial(IngestWriter, patience_s=WRITE_PATIENCE_S))
 
 
 @pytest.fixture

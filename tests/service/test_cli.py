@@ -161,6 +161,26 @@ def test_at_an_address_of_another_machine_serve_says_that_it_cannot_listen(datab
     assert result.stderr.startswith("Error: Cannot listen at 192.0.2.1, port ")
 
 
+def test_a_second_server_on_a_sqlite_file_is_refused_until_the_first_is_gone_however_it_went(
+    databases: Callable[[str], Databases], tmp_path: Path
+) -> None:
+    url = databases("sqlite").migrated()
+    with Server(url, tmp_path) as server:
+        # At its port: whoever is let in here fails there.
+        second = run("serve", "--database-url", url, "--host", "127.0.0.1", "--port", server.url.rpartition(":")[2])
+        beside = [run(*command, "--database-url", url) for command in (["migrate"], ["quarantine", "list"])]
+        served = make_url(url).database
+        assert (second.exit_code, second.stdout) == (2, "")
+        assert second.stderr == (
+            f"Error: Another process ({server.pid}) serves {served}, and SQLite is served by one: "
+            "stop that one, or set DATABASE_URL to another file or to a PostgreSQL database.\n"
+        )
+        assert [result.exit_code for result in beside] == [0, 0]
+        server.kill()
+        server.start()
+    databases("sqlite").drop(url)
+
+
 @pytest.fixture
 def postgresql_database_url(databases: Callable[[str], Databases]) -> Iterator[str]:
     url = databases("postgresql").migrated()

@@ -31,7 +31,7 @@ from tests.streams import campaign
 from tests.streams.campaign import Plan, until
 from tests.streams.following import Place, Sent, following, next_event
 
-SOON_S = 10
+SOON_S = 60
 
 
 class QuietServer(uvicorn.Server):

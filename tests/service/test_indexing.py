@@ -16,7 +16,7 @@ from service import indexing
 from service.cli import main
 from tests.service.apps import Store, a_run, open_store
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 async def found(store: Store, piece: str) -> set[str]:

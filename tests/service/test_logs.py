@@ -58,6 +58,23 @@ def test_a_text_line_can_be_read() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARNING  spy: beware", line)
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "line_format", "begins"),
+    [(Terminal(), "auto", "2"), (io.StringIO(), "auto", "{"), (Terminal(), "json", "{"), (io.StringIO(), "text", "2")],
+)
+def test_people_at_a_terminal_read_text_and_programs_json_unless_told_otherwise(
+    stream: io.StringIO, line_format: str, begins: str
+) -> None:
+    configure_logging("INFO", line_format, stream)
+    logging.getLogger("spy").info("kept")
+    assert stream.getvalue().startswith(begins)
+
+
 def test_a_text_line_names_its_request() -> None:
     token = request_id.set("r-1")
     [line] = lines("INFO", "text", lambda: logging.getLogger("spy").info("kept"))

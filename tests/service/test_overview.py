@@ -68,6 +68,25 @@ async def test_buckets_count_what_began_in_them_and_nothing_else(busy: Store) ->
     assert found["buckets"][0]["latency_ms"]["p99"] == pytest.approx(3000, rel=0.016)
 
 
+async def test_so_many_hours_end_with_that_of_the_end(busy: Store) -> None:
+    found = await busy.get("/dashboard/stats/overview", hours=3, start_time_lte=STRETCH["start_time_lte"])
+    assert (found["start"], found["end"]) == ("2024-01-15T11:00:00Z", "2024-01-15T14:00:00Z")
+    assert [bucket["runs"] for bucket in found["buckets"]] == [2, 0, 4]
+
+
+async def test_hours_without_an_end_are_those_until_now(store: Store) -> None:
+    found = await store.get("/dashboard/stats/overview", hours=24, bucket_hours=1)
+    assert len(found["buckets"]) == 24
+    end = datetime.fromisoformat(found["end"])
+    assert timedelta(0) < end - datetime.now(UTC) <= timedelta(hours=1)
+
+
+async def test_hours_and_a_start_contradict_each_other(store: Store) -> None:
+    answer = await store.client.get("/dashboard/stats/overview", params={"hours": 3, **STRETCH})
+    assert answer.status_code == 422
+    assert "start_time_gte and hours" in answer.text
+
+
 async def test_projects_models_and_names_are_told_apart(busy: Store) -> None:
     found = await busy.get("/dashboard/stats/overview", **STRETCH)
     assert [(line["name"], line["runs"], line["failed"]) for line in found["projects"]] == [

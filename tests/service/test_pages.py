@@ -47,12 +47,20 @@ async def test_nothing_may_run_that_is_not_a_file_of_the_pages(client: httpx.Asy
         assert answer.headers["x-frame-options"] == "DENY"
 
 
-async def test_the_one_inline_script_is_the_import_map_and_its_hash_is_allowed(client: httpx.AsyncClient) -> None:
+async def test_inline_scripts_are_the_import_map_and_the_first_request_and_their_hashes_are_allowed(
+    client: httpx.AsyncClient,
+) -> None:
     page = await client.get("/")
-    (script,) = re.findall(r"<script(?! src)[^>]*>(.*?)</script>", re.sub(r'type="module" src', "src", page.text))
-    allowed = b64encode(sha256(script.encode()).digest()).decode()
-    assert f"script-src 'self' 'sha256-{allowed}'" in page.headers["content-security-policy"]
-    assert re.search(r'type="importmap">', page.text)
+    first, imports = re.findall(r"<script(?![^>]* src)[^>]*>(.*?)</script>", page.text, re.DOTALL)
+    assert first == (FOLDER / "first.js").read_text()
+    assert "vendor/preact.mjs" in imports
+    allowed = [b64encode(sha256(script.encode()).digest()).decode() for script in (first, imports)]
+    assert f"script-src 'self' 'sha256-{allowed[0]}' 'sha256-{allowed[1]}';" in page.headers["content-security-policy"]
+
+
+async def test_what_a_page_shows_first_is_asked_for_before_any_file(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/")).text
+    assert page.index("fetch(") < page.index("/ui/files/")
 
 
 async def test_every_file_that_the_document_names_is_there_and_kept_for_good(client: httpx.AsyncClient) -> None:
@@ -88,7 +96,7 @@ async def test_a_page_fetches_what_draws_it_at_once_and_nothing_else(
     }
     for name in named & set(imported):
         assert imported[name] <= named, name
-    asked_for = {"main.js", "first.js", "vendor/preact.mjs", *scripts}
+    asked_for = {"main.js", "vendor/preact.mjs", *scripts}
     assert named & set(imported) == asked_for | {name for found in named & set(imported) for name in imported[found]}
 
 

@@ -31,10 +31,10 @@ from tests.server import CHECKOUT, Server
 from tests.service.apps import Store, a_run, an_ended_run, new_id, open_store
 
 DRY_RUN = Order(projections=PROJECTIONS, is_dry_run=True)
-PATIENCE_S: Final = 30
-KILLS: Final = 5
+PATIENCE_S: Final = 120
+KILLS: Final = 3
 CLIENTS = READERS = 4
-ONLINE_S: Final = 6
+ONLINE_S: Final = 4
 INGEST_PAUSE_MS: Final = 250
 
 

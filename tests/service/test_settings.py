@@ -56,7 +56,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "status_rule": "documented",
         "full_text": False,
         "log_level": "INFO",
-        "log_format": "json",
+        "log_format": "auto",
     }
 
 
@@ -128,7 +128,7 @@ def test_settings_do_not_change() -> None:
         ({"port": "abc"}, "PORT: expected a whole number from 1 to 65535, found 'abc'."),
         ({"port": "65536"}, "PORT: expected a whole number from 1 to 65535, found '65536'."),
         ({"debug": "perhaps"}, "DEBUG: expected true or false, found 'perhaps'."),
-        ({"log_format": "xml"}, "LOG_FORMAT: expected one of json, text, found 'xml'."),
+        ({"log_format": "xml"}, "LOG_FORMAT: expected one of auto, json, text, found 'xml'."),
         ({"app_name": ""}, "APP_NAME: expected a text that is not empty, found ''."),
         ({"cors_origins": "[1"}, "CORS_ORIGINS: expected entries separated by commas, or a JSON list."),
         ({"api_prefix": "/a b"}, "API_PREFIX: expected a path such as /spy/api/v1."),

@@ -11,6 +11,7 @@ from projections.filters import reading
 from projections.filters.conditions import EVERYTHING
 from projections.queries import RunQuery
 from tests.databases import Databases
+from tests.examples import examples
 from tests.projections.filters.populations import filters, items_of, populations, text_of
 from tests.projections.filters.reference import Filter, Sent, World
 from tests.projections.stores import Store, flat, in_store
@@ -44,7 +45,7 @@ async def find(store: Store, query: RunQuery) -> set[str]:
     return {format_id(run.id) for run in page.runs}
 
 
-@settings(stored, max_examples=60)
+@settings(stored, max_examples=examples(40))
 @given(populations(), asked)
 def test_a_filter_finds_what_the_reference_finds(
     databases: Callable[[str], Databases], sent: list[Sent], asked: list[Filter]
@@ -52,7 +53,7 @@ def test_a_filter_finds_what_the_reference_finds(
     finds_what_the_reference_finds(databases("sqlite"), sent, asked)
 
 
-@settings(stored, max_examples=20)
+@settings(stored, max_examples=examples(12))
 @given(populations(), asked)
 def test_a_filter_on_postgresql_finds_what_the_reference_finds(
     databases: Callable[[str], Databases], sent: list[Sent], asked: list[Filter]
@@ -75,7 +76,7 @@ def finds_by_the_whole_trace(databases: Databases, sent: list[Sent], asked: list
     in_store(databases, use)
 
 
-@settings(stored, max_examples=25)
+@settings(stored, max_examples=examples(16))
 @given(populations(), asked)
 def test_filters_of_traces_look_at_the_root_or_at_any_run(
     databases: Callable[[str], Databases], sent: list[Sent], asked: list[Filter]
@@ -83,7 +84,7 @@ def test_filters_of_traces_look_at_the_root_or_at_any_run(
     finds_by_the_whole_trace(databases("sqlite"), sent, asked)
 
 
-@settings(stored, max_examples=10)
+@settings(stored, max_examples=examples(6))
 @given(populations(), asked)
 def test_filters_of_traces_on_postgresql_look_at_the_root_or_at_any_run(
     databases: Callable[[str], Databases], sent: list[Sent], asked: list[Filter]
