@@ -5,7 +5,7 @@ writes at once, which takes half the time or less: a rebuild folds whole streams
 unusual. Of any other it makes nothing, and whoever asked folds that event by event.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,8 +17,8 @@ from events.jsontext import REFUSALS
 from events.kinds import UNSAID, said
 from events.log import StoredEvent
 from events.times import parse_time
-from projections import pairs, runs, words
-from projections.extraction import first_token_time, usage_of_metadata
+from projections import runs, words
+from projections.extraction import first_token_time
 from projections.naming import Naming
 from projections.runs import RunState
 from projections.status import StatusRule
@@ -27,30 +27,14 @@ from projections.words import PATCH, POST, Written
 _RANKS: Final = {"RunPosted": POST, "RunPatched": PATCH}
 # By how much the word of something empty is weaker.
 _EMPTY: Final = 2
-_QUOTE: Final = b'"'
 
 Value = TypeVar("Value")
 
 
-class Invocation(msgspec.Struct, frozen=True, gc=False):
-    """The parameters that a model was called with, as far as they name it."""
-
-    model: str | None = None
-    model_name: str | None = None
-
-
-class Extra(msgspec.Struct, frozen=True, gc=False):
-    """An `extra` as it usually is."""
-
-    metadata: dict[str, Raw] | None = None
-    invocation_params: Invocation | None = None
-
-
 class Said(Written, frozen=True, gc=False):
-    """A write as it usually is, its `extra` taken apart."""
+    """A write as it usually is: an error is a text."""
 
     error: str | None = None  # type: ignore[assignment]
-    extra: Extra | None = None  # type: ignore[assignment]
 
 
 class Write(NamedTuple):
@@ -66,7 +50,6 @@ class _Unusual(Exception):
 
 
 _decode: Final = msgspec.json.Decoder(Said).decode
-_decode_text: Final = msgspec.json.Decoder(str).decode
 _rank: Final = itemgetter(0)
 
 
@@ -83,7 +66,7 @@ def fold_usual(stream: Sequence[StoredEvent], *, shard: int, rule: StatusRule, n
         _take_texts(state, writes)
         _take_times_and_places(state, writes)
         _take_values(state, writes)
-        _take_extra(state, [(write.rank, extra) for write in writes if (extra := write.says.extra) is not None])
+        _take_extra(state, writes)
     except (_Unusual, *REFUSALS):
         return None
     runs.settle(state, rule)
@@ -253,66 +236,13 @@ def _strength(raw: Raw, rank: int) -> int:
 # --- what extra says --------------------------------------------------------------------------------------------------
 
 
-def _take_extra(state: RunState, told: Sequence[tuple[int, Extra]]) -> None:
+def _take_extra(state: RunState, writes: Sequence[Write]) -> None:
     """Take over the metadata, merged key by key, and the facts in it, which are believed before the outputs."""
+    told = [(rank, says.extra) for rank, _, says in writes if said(says.extra)]
     if len(told) == _POST_AND_PATCH and told[0][1] == told[1][1]:
-        told = told[1:]  # A PATCH mostly repeats what its POST said, and so overrules all of it.
-    metadata = _merged(told)
-    state.metadata = pairs.column_of(metadata)
+        del told[0]  # A PATCH mostly repeats what its POST said, and so overrules all of it.
     for rank, extra in told:
-        if extra.invocation_params is not None and (model := _model(extra.invocation_params)) is not None:
-            state.model = model
-            state.ranks = runs.with_fact(state.ranks, runs.MODEL, 1, rank)
-    if metadata.keys().isdisjoint(_TELLING):
-        return
-    for precedence, name in enumerate(("thread_id", "conversation_id", "session_id"), 1):
-        if name in metadata:
-            state.thread_id = _text(metadata[name][0])
-            state.ranks = runs.with_fact(state.ranks, runs.THREAD, precedence, metadata[name][1])
-    if "ls_model_name" in metadata:
-        state.model = _text(metadata["ls_model_name"][0])
-        state.ranks = runs.with_fact(state.ranks, runs.MODEL, 2, metadata["ls_model_name"][1])
-    if "ls_provider" in metadata:
-        state.provider = _text(metadata["ls_provider"][0])
-        state.ranks |= metadata["ls_provider"][1] << runs.PROVIDER
-    if "usage_metadata" in metadata:
-        raw, rank = metadata["usage_metadata"]
-        runs.set_usage(state, _meant(usage_of_metadata(raw)))
-        state.ranks = runs.with_fact(state.ranks, runs.USAGE, 1, rank)
+        runs.take_facts(state, words.facts_of(extra, rank), rank)
 
 
 _POST_AND_PATCH: Final = 2
-_TELLING: Final = frozenset(
-    {"thread_id", "conversation_id", "session_id", "ls_model_name", "ls_provider", "usage_metadata"}
-)
-
-
-def _merged(told: Iterable[tuple[int, Extra]]) -> dict[str, tuple[bytes, int]]:
-    """The metadata that counts, by key, each value with its rank."""
-    merged: dict[str, tuple[bytes, int]] = {}
-    for rank, extra in told:
-        for key, value in (extra.metadata or _NOTHING).items():
-            if "\0" in key:  # To a column it is the key that has the replacement character there.
-                raise _Unusual
-            raw = bytes(value)
-            if raw[:1] == _QUOTE:
-                merged[key] = raw, rank
-            elif raw != b"null" and (strength := words.rank_of(raw, rank)) >= merged.get(key, _UNKNOWN)[1]:
-                merged[key] = raw, strength
-    return merged
-
-
-_NOTHING: Final[Mapping[str, Raw]] = {}
-_UNKNOWN: Final = b"", 0
-
-
-def _model(invocation: Invocation) -> str | None:
-    return _column(invocation.model) or _column(invocation.model_name)
-
-
-def _text(raw: bytes) -> str:
-    return _meant(_column(_decode_text(raw)))
-
-
-def _column(text: str | None) -> str | None:
-    return text.replace("\0", "")[: words.WORD_CHARS_MAX] or None if text else None

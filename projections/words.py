@@ -174,7 +174,7 @@ def words_in(
         outputs_of(written.outputs, moved.get("outputs")),
         said(written.events),
         first_token_time(bytes(written.events)),
-        _facts(written.extra, rank) if said(written.extra) else None,
+        facts_of(written.extra, rank) if said(written.extra) else None,
     )
 
 
@@ -256,7 +256,8 @@ def outputs_of(field: Raw, place: Offloaded | None = None) -> Outputs | None:
 _NO_OUTPUTS: Final = Outputs(preview(b"{}"), None, None)
 
 
-def _facts(raw: Raw, rank: int) -> Facts:
+def facts_of(raw: Raw, rank: int) -> Facts:
+    """What the `extra` of a POST or a PATCH says."""
     extra = bytes(raw)
     if len(extra) > _CACHED_EXTRA_BYTES_MAX:
         return _as_patched(_read_facts(extra)) if rank == PATCH else _read_facts(extra)

@@ -1,18 +1,12 @@
 """Processes that fold parts of the log at once, each with connections of its own."""
 
 import asyncio
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Final
 
-from events.collector import spare_the_collector
-from events.errors import LogError, Unavailable
+from events.processes import Process
 from projections.replay import Part, Task, replay
 from projections.tally import Tally
-
-_PATIENCE_S: Final = 5.0
 
 
 async def replay_all(
@@ -39,46 +33,24 @@ async def replay_all(
 
 class _Worker:
     def __init__(self, task: Task) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, task), name="rebuild", daemon=True)
-        self._process.start()
-        theirs.close()
+        self._process = Process(_work, task)
 
     async def take(self, parts: Iterator[Part], progress: Callable[[int], None]) -> list[Tally]:
         """Have the process fold part after part until none is left."""
-        tallies = []
+        tallies: list[Tally] = []
         for part in parts:
-            self._pipe.send(part)
-            while isinstance(answer := await self._answer(), int):
+            self._process.ask(part)
+            while isinstance(answer := await self._process.answer(), int):
                 progress(answer)
             tallies.append(answer)
         return tallies
 
-    async def _answer(self) -> int | Tally:
-        try:
-            answer: int | Tally | Exception = await asyncio.to_thread(self._pipe.recv)
-        except (EOFError, OSError):
-            raise Unavailable("a process that was folding the log ended before its time") from None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
     def stop(self) -> None:
         """End the process, whatever it does."""
-        self._process.kill()
-        self._process.join(_PATIENCE_S)
-        self._pipe.close()
+        self._process.stop()
 
 
 def _work(pipe: Connection, task: Task) -> None:
     """What a worker's process does, until the one that started it ends it or is no more."""
-    spare_the_collector()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The process that started this one is interrupted too.
-    try:
-        while True:
-            pipe.send(asyncio.run(replay(task, pipe.recv(), progress=pipe.send)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-    except LogError as error:
-        pipe.send(error)
+    while True:
+        pipe.send(asyncio.run(replay(task, pipe.recv(), progress=pipe.send)))

@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import multiprocessing
-import signal
 from collections.abc import AsyncIterator
 from multiprocessing.connection import Connection
-from typing import Final
 
 from events.checking.contents import check_contents, check_holders
 from events.checking.events import check_events
@@ -14,11 +11,8 @@ from events.checking.quarantine import check_quarantine
 from events.checking.receipts import check_receipts
 from events.checking.slices import Checked, Slice
 from events.checking.streams import check_duplicates, check_streams
-from events.collector import spare_the_collector
 from events.dialect import Snapshot, open_snapshot
-from events.errors import LogError, Unavailable
-
-_PATIENCE_S: Final = 5.0
+from events.processes import Process
 
 
 async def check(snapshot: Snapshot, part: Slice) -> Checked:
@@ -41,47 +35,30 @@ async def check(snapshot: Snapshot, part: Slice) -> Checked:
 
 
 class Worker:
-    """A process that joins the snapshot and checks slices of it, one at a time."""
+    """A process that joins the snapshot and checks slices of it, one after the other."""
 
     def __init__(self, url: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, url), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._process = Process(_work, url)
 
     async def is_ready(self) -> None:
         """Wait until the process has begun."""
-        await self._answer()
+        await self._process.answer()
 
     async def join(self, token: str) -> None:
         """Have it join the snapshot that `token` was given out for."""
-        await self._ask(token)
+        self._process.ask(token)
+        await self._process.answer()
 
     async def check(self, part: Slice) -> Checked:
         """Have it check a slice."""
-        checked = await self._ask(part)
+        self._process.ask(part)
+        checked = await self._process.answer()
         assert isinstance(checked, Checked)
         return checked
 
     def stop(self) -> None:
         """End the process, whatever it does."""
-        self._process.kill()
-        self._process.join(_PATIENCE_S)
-        self._pipe.close()
-
-    async def _ask(self, request: object) -> object:
-        self._pipe.send(request)
-        return await self._answer()
-
-    async def _answer(self) -> object:
-        try:
-            answer = await asyncio.to_thread(self._pipe.recv)
-        except (EOFError, OSError):
-            raise Unavailable("a process that was verifying ended before its time") from None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        self._process.stop()
 
 
 @contextlib.asynccontextmanager
@@ -101,12 +78,7 @@ async def joined_workers(url: str, snapshot: Snapshot, count: int) -> AsyncItera
 
 def _work(pipe: Connection, url: str) -> None:
     """What a worker's process does."""
-    spare_the_collector()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The process that started this one is interrupted too, and ends it.
-    try:
-        asyncio.run(_serve(pipe, url))
-    except LogError as error:
-        pipe.send(error)
+    asyncio.run(_serve(pipe, url))
 
 
 async def _serve(pipe: Connection, url: str) -> None:

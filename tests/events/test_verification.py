@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import make_url
 
 from events import verification
+from events.checking import events as checking_events
 from events.checking import rows as reading
 from events.errors import Unavailable
 from events.findings import Finding, Findings
@@ -45,6 +46,26 @@ async def test_a_log_with_everything_in_it_is_whole(database_url: str) -> None:
     assert report.findings == []
     assert report.rows["events"] == report.ends[0].position > 150
     assert min(report.rows[kind] for kind in ("receipts", "quarantine", "contents", "holders", "duplicates")) > 5
+
+
+async def test_events_are_looked_at_one_by_one_only_where_something_is_wrong(
+    tampered: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    take = checking_events._Events.take
+
+    def noted(self: checking_events._Events, event: checking_events.LoggedRow, stored: bytes | None) -> None:
+        looked_at.append(event.position)
+        take(self, event, stored)
+
+    monkeypatch.setattr(checking_events._Events, "take", noted)
+    assert await tampered.findings() == []
+    assert looked_at == []
+    rows = deepcopy(tampered.rows)
+    rows["events"][2]["recorded_at"] += 1
+    await tampered.fill(rows)
+    assert await tampered.findings() != []
+    assert rows["events"][2]["position"] in looked_at
 
 
 async def test_slices_of_any_size_find_a_whole_log_whole(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
