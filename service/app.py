@@ -28,7 +28,6 @@ from service import (
     health,
     history,
     info,
-    ingest,
     log,
     measuring,
     overview,
@@ -51,12 +50,14 @@ from service.connections import RECEIVE_TIMEOUT
 from service.errors import UnexpectedErrors, answer_errors
 from service.health import has_own_folds
 from service.indexing import Indexing
-from service.intake import Intake
-from service.items import project_created
+from service.ingest import routes as ingest
+from service.ingest.intake import Intake
+from service.ingest.items import project_created
+from service.ingest.memory import Memory
+from service.ingest.writer import NOBODY, IngestWriter
 from service.joining import join_added
 from service.keys import Keyring
 from service.measuring import Metered, sampling
-from service.memory import Memory
 from service.metrics import Metrics
 from service.parts import now
 from service.paths import API_ROOT, API_V2_ROOT, Paths
@@ -69,7 +70,6 @@ from service.signing import Signer
 from service.stopping import on_stop_signal
 from service.streaming import LogFeed
 from service.wire.errors import error_responses
-from service.writer import NOBODY, IngestWriter
 
 ROOT_ROUTERS = (health.router, docs.router, pages.router)
 """What is found at the root alone."""

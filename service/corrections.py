@@ -10,7 +10,7 @@ from projections.erasure import Erased, erase_trace
 from projections.reverting import revert_run
 from service.auth import Administrator, refuse_foreign_origin
 from service.errors import IngestRoute
-from service.intake import IntakePart, origin_of
+from service.ingest.intake import IntakePart, origin_of
 from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.routes import LateRouter
 from service.runs import path_id

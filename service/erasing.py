@@ -4,8 +4,8 @@ from events.dialect import Writer, open_writer
 from events.log import Head
 from events.receipts import Origin
 from projections.erasure import Erased, erase_trace
+from service.ingest.writer import IngestWriter
 from service.settings import Settings
-from service.writer import IngestWriter
 
 
 async def erase_now(settings: Settings, trace_id: bytes, reason: str) -> tuple[Erased, bool]:

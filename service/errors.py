@@ -21,11 +21,11 @@ from projections.rebuilds import NoSuchRebuild, RebuildRunning
 from projections.reverting import NoSuchRun, NoSuchVersion
 from projections.sharing import TokenTaken
 from service.auth import Forbidden, Unauthenticated
-from service.body import BodyNotDecodable, BodyTooLarge, EncodingNotSupported
 from service.cursors import InvalidCursor
-from service.items import UnusableBody, UnusableItem
+from service.ingest.body import BodyNotDecodable, BodyTooLarge, EncodingNotSupported
+from service.ingest.items import UnusableBody, UnusableItem
+from service.ingest.multipart import MalformedMultipart
 from service.logs import request_id
-from service.multipart import MalformedMultipart
 from service.retrying import AlreadyRetried, ItemErased, NotInQuarantine, StillUnusable
 from service.routes import LateRoute
 from service.unoffered import unoffered

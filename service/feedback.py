@@ -13,12 +13,12 @@ from events.log import NewEvent, Refused
 from events.times import format_time, parse_time
 from projections import feedback
 from projections.feedback import Feedback, Level, Wanted
-from service import items
 from service.auth import Administrator, Ingester, Reader, refuse_foreign_origin
 from service.errors import IngestRoute
-from service.ingest import require_json
-from service.intake import IntakePart
-from service.items import Item, UnusableItem
+from service.ingest import items
+from service.ingest.intake import IntakePart
+from service.ingest.items import Item, UnusableItem
+from service.ingest.routes import require_json
 from service.parts import EnginePart
 from service.projects import MOMENT_SCHEMA, Moment
 from service.routes import LateRouter

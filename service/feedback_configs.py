@@ -17,7 +17,7 @@ from projections.feedback_config_changes import Config, ConfigChanging
 from projections.feedback_configs import FeedbackConfig, config_id_of
 from projections.names import folded
 from service.auth import Administrator, Caller, Ingester, Reader, refuse_foreign_origin
-from service.intake import IntakePart, origin_of
+from service.ingest.intake import IntakePart, origin_of
 from service.parts import EnginePart
 from service.projects import InstancePart
 from service.routes import LateRouter

@@ -20,10 +20,10 @@ from events.log import Head, NewEvent, Submission, seal
 from events.times import LATEST_US, format_time, parse_time
 from projections import erasure, feedback_tokens, projector
 from projections.feedback_tokens import FeedbackToken
-from service import items
 from service.auth import ANYONE, Ingester, Reader
 from service.errors import IngestRoute
-from service.intake import IntakePart, origin_of
+from service.ingest import items
+from service.ingest.intake import IntakePart, origin_of
 from service.json_bodies import JsonRoute
 from service.parts import EnginePart
 from service.paths import API_ROOT

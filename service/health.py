@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from events.reading import read_end
 from projections.projector import fold_version, folded_by
 from service.indexing import IndexingPart
-from service.intake import Intake, IntakePart
+from service.ingest.intake import Intake, IntakePart
 from service.parts import EnginePart, SettingsPart, StartedAtPart, now
 from service.routes import LateRouter
 from service.schema_version import require_newest

@@ -21,7 +21,7 @@ from projections.projector import checkpoints
 from service import keys
 from service.auth import authorise
 from service.background import in_background
-from service.intake import Intake
+from service.ingest.intake import Intake
 from service.metrics import NO_ROUTE, Metrics
 from service.parts import EnginePart, SettingsPart
 from service.paths import API_ROOT

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 
 from events.errors import FoldVersionMismatch, SchemaMismatch
 from events.log import Outcome
-from service.memory import Busy
-from service.writer import Committed, Observer, Stopping
+from service.ingest.memory import Busy
+from service.ingest.writer import Committed, Observer, Stopping
 
 _S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0, 30.0)
 _COMMIT_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -10,7 +10,7 @@ from typing import Final
 
 from events.log import touch
 from service.background import in_background
-from service.writer import IngestWriter
+from service.ingest.writer import IngestWriter
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from projections.stats import ProjectStats
 from projections.words import NAME_CHARS_MAX, column_text
 from service.auth import Administrator, Caller, Ingester, Reader, refuse_foreign_origin
 from service.info import TENANT_HANDLE
-from service.intake import IntakePart, origin_of
+from service.ingest.intake import IntakePart, origin_of
 from service.parts import EnginePart, SettingsPart
 from service.routes import LateRouter
 from service.runs import path_id

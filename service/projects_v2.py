@@ -17,7 +17,7 @@ from projections.project_lists import DescribedProject, Order, Wanted
 from projections.words import NAME_CHARS_MAX, column_text
 from service.auth import Ingester, Reader
 from service.cursors import InvalidCursor
-from service.intake import IntakePart
+from service.ingest.intake import IntakePart
 from service.parts import EnginePart
 from service.projects import (
     MOMENT_SCHEMA,

@@ -11,11 +11,11 @@ from events import quarantine
 from events.schema import quarantine as quarantine_table
 from service import log_rendering, retrying
 from service.auth import Administrator, Reader, refuse_foreign_origin
-from service.body import read_body
 from service.cursors import cursor, number_of
 from service.dashboard import Text
 from service.errors import IngestRoute
-from service.intake import IntakePart, origin_of
+from service.ingest.body import read_body
+from service.ingest.intake import IntakePart, origin_of
 from service.parameters import KNOWN_PARAMETERS_ONLY
 from service.parts import EnginePart
 from service.receipts import Order

@@ -16,9 +16,9 @@ from events.receipts import Origin
 from events.times import format_time
 from service import retrying
 from service.command import setting, settings_of, with_database
+from service.ingest.writer import IngestWriter
 from service.retrying import Retried
 from service.settings import Settings
-from service.writer import IngestWriter
 
 T = TypeVar("T")
 

@@ -19,12 +19,12 @@ from events.quarantine import Quarantined
 from events.receipts import Origin
 from projections import erasure, projector
 from projections.status import StatusRule
-from service.items import PATCH, POST, Item, feedback_patched, feedback_posted
-from service.multipart import MalformedMultipart, Multipart, Part, split
-from service.multipart_items import multipart_items
-from service.run_items import batch_items, run_items
+from service.ingest.items import PATCH, POST, Item, feedback_patched, feedback_posted
+from service.ingest.multipart import MalformedMultipart, Multipart, Part, split
+from service.ingest.multipart_items import multipart_items
+from service.ingest.run_items import batch_items, run_items
+from service.ingest.writer import IngestWriter
 from service.settings import Settings
-from service.writer import IngestWriter
 
 _BOUNDARY_LINE: Final = re.compile(rb"\s*--([^\r\n]{1,200})\r\n")
 _ENDPOINT_OF_ONE: Final = re.compile(r"(POST) .*/(runs|feedback)|(PATCH) .*/(runs|feedback)/[^/]+")

@@ -11,7 +11,7 @@ from events.log import Head
 from projections import shares
 from projections.sharing import Sharing
 from service.auth import Administrator, Caller, Reader, refuse_foreign_origin
-from service.intake import IntakePart, origin_of
+from service.ingest.intake import IntakePart, origin_of
 from service.json_bodies import JsonRoute
 from service.parts import EnginePart
 from service.routes import LateRouter

@@ -1,5 +1,5 @@
-"""What ingest takes and answers, on the wire. Requests are documented here and read by `service.run_items`
-and `service.multipart_items`."""
+"""What ingest takes and answers, on the wire. Requests are documented here and read by `service.ingest.run_items`
+and `service.ingest.multipart_items`."""
 
 from typing import Any, Final
 

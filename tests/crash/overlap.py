@@ -22,9 +22,9 @@ from events.dialect import open_writer
 from events.errors import Unavailable
 from events.log import Submission
 from events.receipts import Origin
-from service.items import PATCH, POST, Item
-from service.run_items import run_items
-from service.writer import IngestWriter
+from service.ingest.items import PATCH, POST, Item
+from service.ingest.run_items import run_items
+from service.ingest.writer import IngestWriter
 from tests.crash import audit
 from tests.crash.postgresql import durable_postgresql
 from tests.databases import Databases, PostgresqlServer

@@ -5,9 +5,9 @@ import pytest
 from events.dialect import open_writer
 from events.log import Submission
 from events.receipts import Origin
-from service.items import Item
-from service.run_items import batch_items
-from service.writer import IngestWriter
+from service.ingest.items import Item
+from service.ingest.run_items import batch_items
+from service.ingest.writer import IngestWriter
 from tests.crash.traffic import planned
 
 

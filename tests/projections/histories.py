@@ -10,7 +10,7 @@ from hypothesis.strategies import SearchStrategy
 from events.jsontext import split_object
 from events.kinds import Operation
 from events.log import NewEvent, RecordedEvent
-from service.items import PATCH, POST, Item, feedback_patched, feedback_posted
+from service.ingest.items import PATCH, POST, Item, feedback_patched, feedback_posted
 from tests.projections.stores import NOW, id_text, run_id, with_attachments
 
 Strategy = SearchStrategy[bytes]

@@ -34,7 +34,7 @@ from projections.reverting import NoSuchRun, NoSuchVersion
 from projections.shadow import TABLES
 from projections.status import StatusRule
 from projections.words import project_id_of
-from service.items import PATCH, POST, project_created
+from service.ingest.items import PATCH, POST, project_created
 from tests.projections.histories import IDS, Write, feedback, placing_writes, writes
 from tests.projections.stores import Store, flat, run_id
 

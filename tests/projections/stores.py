@@ -27,8 +27,8 @@ from projections.runs import RunState
 from projections.runs import runs as runs_table
 from projections.status import StatusRule
 from projections.traces import Outline, runs_of_trace
-from service.items import PATCH, POST, Item
-from service.run_items import run_items
+from service.ingest.items import PATCH, POST, Item
+from service.ingest.run_items import run_items
 from tests.databases import Databases
 
 NOW = 1_767_225_600_000_000

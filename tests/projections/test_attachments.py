@@ -14,8 +14,8 @@ from events.log import NewEvent
 from events.upcasters import joined, upcast
 from projections import attachments, words
 from projections.attachments import Attachment
-from service.items import PATCH, POST
-from service.run_items import attachment_item
+from service.ingest.items import PATCH, POST
+from service.ingest.run_items import attachment_item
 from tests.projections.stores import START, Store, id_text, opened, posted, run_id, with_attachments
 
 HELLO = hashlib.sha256(b"hello").digest()

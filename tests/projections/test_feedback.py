@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from events.log import NewEvent, RecordedEvent
 from projections import feedback
 from projections.feedback import Feedback
-from service.items import Item, feedback_deleted, feedback_patched, feedback_posted
+from service.ingest.items import Item, feedback_deleted, feedback_patched, feedback_posted
 from tests.projections.histories import FEEDBACK_POST, Write, reordered
 from tests.projections.histories import feedback as feedback_writes
 from tests.projections.stores import NOW, Store, id_text, opened, posted, run_id

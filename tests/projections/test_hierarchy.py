@@ -8,8 +8,8 @@ from events.dialect import Row
 from events.log import NewEvent
 from projections.runs import RunState
 from projections.words import DEFAULT_PROJECT_ID, project_id_of
-from service.items import POST, Item
-from service.run_items import attachment_item
+from service.ingest.items import POST, Item
+from service.ingest.run_items import attachment_item
 from tests.projections.stores import Store, id_text, opened, patched, posted, refolded, run_id
 
 

@@ -20,9 +20,9 @@ from projections.projector import PROJECTIONS, checkpoints
 from projections.shadow import TABLES
 from projections.traces import Filters
 from projections.words import words_of
-from service.items import PATCH, POST, Item, feedback_patched, feedback_posted, project_created
-from service.multipart import Multipart, Part
-from service.multipart_items import multipart_items
+from service.ingest.items import PATCH, POST, Item, feedback_patched, feedback_posted, project_created
+from service.ingest.multipart import Multipart, Part
+from service.ingest.multipart_items import multipart_items
 from tests.projections.histories import joined
 from tests.projections.stores import (
     NOW,

@@ -7,7 +7,7 @@ from projections import projects
 from projections.project_changes import NoSuchProject, ProjectExists
 from projections.projects import Project
 from projections.words import NAME_CHARS_MAX, project_id_of
-from service.items import project_created
+from service.ingest.items import project_created
 from tests.projections.stores import Store, opened, patched, posted, run_id
 
 

@@ -21,7 +21,7 @@ from projections.rebuild import (
 )
 from projections.rebuilds import Order, Rebuild, RebuildRunning, RebuildSuperseded
 from projections.shadow import TABLES, whole
-from service.items import Item, feedback_posted, project_created
+from service.ingest.items import Item, feedback_posted, project_created
 from tests.databases import Databases
 from tests.examples import examples
 from tests.projections.rebuilding import Happening, happen, histories, rebuilt, rows_of, told

@@ -15,7 +15,7 @@ from projections.projects import Project
 from projections.rebuild import EVERYTHING
 from projections.rebuilds import Order
 from projections.runs import as_row
-from service.items import PATCH, POST
+from service.ingest.items import PATCH, POST
 from tests.databases import Databases
 from tests.examples import examples
 from tests.projections.histories import Write

@@ -18,8 +18,8 @@ from projections.extraction import first_token_time, model_of_outputs, usage_of_
 from projections.record import Record
 from projections.runs import RunState, fold
 from projections.words import ERROR_CHARS_MAX, column_text, read_id, read_tags, read_text, read_time
-from service.items import PATCH, POST
-from service.run_items import run_items
+from service.ingest.items import PATCH, POST
+from service.ingest.run_items import run_items
 from tests.projections.histories import Write, recorded, writes
 from tests.projections.stores import NOW, START, id_text, opened, patched, posted, run_id
 

@@ -15,7 +15,7 @@ from events.times import parse_time
 from projections.runs import COLUMNS, UNDUMPED, RunState, as_row, fold
 from projections.status import StatusRule
 from projections.words import DEFAULT_PROJECT_ID, NAME_CHARS_MAX, project_id_of, read_text
-from service.items import PATCH, POST
+from service.ingest.items import PATCH, POST
 from tests.projections.histories import Write, recorded, reordered, writes
 from tests.projections.stores import NOW, START, id_text, run_id
 

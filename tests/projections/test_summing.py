@@ -15,7 +15,7 @@ from projections.filters.conditions import FIELDS, Not, OneOf
 from projections.filters.reading import read
 from projections.queries import RunQuery
 from projections.summing import Sums
-from service.items import feedback_posted
+from service.ingest.items import feedback_posted
 from tests.databases import Databases
 from tests.projections.histories import IDS, Write, placing_writes, writes
 from tests.projections.stores import Store, id_text, in_store, opened, posted, run_id

@@ -16,7 +16,7 @@ from projections.replay import fold_run
 from projections.runs import RunState, as_row
 from projections.usual import fold_usual
 from projections.words import DEFAULT_PROJECT_ID, project_id_of
-from service.items import PATCH, POST
+from service.ingest.items import PATCH, POST
 from tests.projections.histories import Write, recorded, writes
 from tests.projections.stores import NOW, START, run_id
 

@@ -9,7 +9,7 @@ from events.log import NewEvent
 from projections import words
 from projections.extraction import Usage
 from projections.words import Words, read, read_oddly, words_in, words_of
-from service.items import POST, Item
+from service.ingest.items import POST, Item
 from tests.projections.histories import Write, writes
 from tests.projections.stores import patched, posted
 

@@ -25,7 +25,7 @@ from projections import canonical
 from projections.runs import RunState
 from projections.runs import runs as runs_table
 from service.app import create_app
-from service.items import Item
+from service.ingest.items import Item
 from service.settings import load_settings
 from tests.databases import Databases
 from tests.projections.stores import opened

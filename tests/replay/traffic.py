@@ -23,11 +23,11 @@ import zstandard
 from events.ids import parse_id
 from events.jsontext import NotJSON
 from events.log import NewEvent, Refused
-from service.body import read_body
-from service.items import PATCH, POST, Item, feedback_patched, feedback_posted
-from service.multipart import boundary_of, split
-from service.multipart_items import multipart_items
-from service.run_items import batch_items, run_items
+from service.ingest.body import read_body
+from service.ingest.items import PATCH, POST, Item, feedback_patched, feedback_posted
+from service.ingest.multipart import boundary_of, split
+from service.ingest.multipart_items import multipart_items
+from service.ingest.run_items import batch_items, run_items
 
 TRAFFIC = Path(__file__).resolve().parents[1] / "recordings" / "traffic"
 RECORDINGS = sorted(path.name.removesuffix(".jsonl.zst") for path in TRAFFIC.glob("*.jsonl.zst"))

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from service.writer import IngestWriter
+from service.ingest.writer import IngestWriter
 from tests.service.apps import Store, open_store
 
 WRITE_PATIENCE_S: Final = 120.0

@@ -14,9 +14,9 @@ from events.errors import (
     Unavailable,
 )
 from service.app import create_app
-from service.body import BodyNotDecodable, BodyTooLarge, EncodingNotSupported
 from service.errors import RETRY_AFTER_S, IngestRoute
-from service.multipart import MalformedMultipart
+from service.ingest.body import BodyNotDecodable, BodyTooLarge, EncodingNotSupported
+from service.ingest.multipart import MalformedMultipart
 from service.settings import load_settings
 from tests.service.running import client_of
 

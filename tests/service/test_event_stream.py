@@ -20,7 +20,7 @@ from events.log import Submission
 from events.receipts import Origin
 from projections import projector
 from service.app import create_app
-from service.items import project_created
+from service.ingest.items import project_created
 from service.settings import load_settings
 from service.streaming import LogFeed, Wanted
 from tests.databases import Databases

@@ -162,7 +162,7 @@ async def test_a_group_that_is_refused_is_counted(metered: Store, monkeypatch: p
         raise DataRefused("not this")
 
     with monkeypatch.context() as patched:
-        patched.setattr("service.writer.projector.apply", refuse)
+        patched.setattr("service.ingest.writer.projector.apply", refuse)
         await metered.client.post("/runs", json=a_run())
     assert (await scrape(metered)).value("agentspy_commit_failures_total", reason="refused") >= 1
 

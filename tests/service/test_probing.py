@@ -9,8 +9,8 @@ from events.errors import Unavailable
 from events.log import Submission
 from events.reading import read_end
 from events.receipts import Origin
+from service.ingest.writer import IngestWriter
 from service.probing import probing
-from service.writer import IngestWriter
 
 PAUSE_S = 0.02
 

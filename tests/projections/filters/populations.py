@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from events.log import NewEvent
-from service.items import Item, feedback_posted
+from service.ingest.items import Item, feedback_posted
 from tests.projections.filters.reference import EPOCH_S, Filter, Sent
 from tests.projections.stores import id_text, posted
 

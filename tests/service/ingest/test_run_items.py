@@ -10,8 +10,8 @@ from events.codec import Codec, offloaded, unpack
 from events.jsontext import split_object
 from events.kinds import AttachmentStored, Operation, RunPatched, RunPosted
 from events.log import NewEvent, Refused
-from service.items import PATCH, POST, Item
-from service.run_items import attachment_item, batch_items, run_items
+from service.ingest.items import PATCH, POST, Item
+from service.ingest.run_items import attachment_item, batch_items, run_items
 from tests.service.apps import a_run, new_id
 
 LIMIT = 1000

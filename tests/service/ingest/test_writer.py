@@ -20,10 +20,10 @@ from events.receipts import Origin
 from events.schema import quarantine, receipts
 from projections import projector
 from projections.runs import runs
-from service.items import POST
-from service.memory import Memory
-from service.run_items import run_items
-from service.writer import IngestWriter, Result
+from service.ingest.items import POST
+from service.ingest.memory import Memory
+from service.ingest.run_items import run_items
+from service.ingest.writer import IngestWriter, Result
 from tests.service.apps import Store, a_run, open_store
 
 APPLIED = Result("applied", None)
@@ -139,14 +139,14 @@ async def test_a_group_is_bounded_in_events_and_in_bytes(on: Harness, monkeypatc
         return await transact(submissions)
 
     monkeypatch.setattr(on.writer, "_transact", transact_counted)
-    monkeypatch.setattr("service.writer.GROUP_EVENTS_MAX", 10)
+    monkeypatch.setattr("service.ingest.writer.GROUP_EVENTS_MAX", 10)
     await asyncio.gather(
         *(on.writer.submit(submission(*"abcd")) for _ in range(6)), on.writer.submit(submission(*"x" * 15))
     )
     assert sum(groups) == 6 * 4 + 15
     assert max(group for group in groups if group != 15) <= 10
     groups.clear()
-    monkeypatch.setattr("service.writer.GROUP_BYTES_MAX", 1)
+    monkeypatch.setattr("service.ingest.writer.GROUP_BYTES_MAX", 1)
     await asyncio.gather(*(on.writer.submit(submission("y")) for _ in range(3)))
     assert groups == [1, 1, 1]
 
@@ -191,7 +191,7 @@ async def test_a_large_request_gives_others_their_turn_and_stays_whole(
 
     monkeypatch.setattr(on.database, "_commit", commit_noting_turns)
     monkeypatch.setattr("events.turns.monotonic", itertools.count().__next__)  # Every turn is over at once.
-    monkeypatch.setattr("service.writer._PORTION_EVENTS_MAX", 10)
+    monkeypatch.setattr("service.ingest.writer._PORTION_EVENTS_MAX", 10)
     large = asyncio.create_task(on.writer.submit(submission(*(f"run {n}" for n in range(100)))))
     while not large.done():
         turns += 1

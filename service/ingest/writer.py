@@ -21,7 +21,7 @@ from events.errors import FoldVersionMismatch, SchemaMismatch, Unavailable
 from events.log import ERASED_REASON, Appended, Head, NewEvent, Outcome, Refused, Submission
 from projections import erasure, projector
 from projections.status import StatusRule
-from service.memory import PATIENCE_S
+from service.ingest.memory import PATIENCE_S
 
 logger = logging.getLogger(__name__)
 

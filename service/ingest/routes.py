@@ -12,12 +12,13 @@ from events.kinds import Operation
 from events.log import NewEvent, Refused
 from service.auth import Caller, Ingester
 from service.errors import IngestRoute
-from service.intake import IntakePart
-from service.items import PATCH, POST, Item, UnusableBody, UnusableItem
-from service.multipart import boundary_of, split
-from service.multipart_items import each_of_multipart
+from service.ingest.intake import IntakePart
+from service.ingest.items import PATCH, POST, Item, UnusableBody, UnusableItem
+from service.ingest.multipart import boundary_of, split
+from service.ingest.multipart_items import each_of_multipart
+from service.ingest.run_items import each_of_batch, run_items
+from service.ingest.writer import Result
 from service.routes import LateRouter
-from service.run_items import each_of_batch, run_items
 from service.wire.errors import error_responses
 from service.wire.ingest import (
     BATCH_REQUEST,
@@ -27,7 +28,6 @@ from service.wire.ingest import (
     Accepted,
     BatchReport,
 )
-from service.writer import Result
 
 router = LateRouter(tags=["ingest"], route_class=IngestRoute, responses=error_responses(401, 403, 413, 415, 503))
 

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.body import _OUTPUT_STEP_BYTES, BodyNotDecodable, BodyTooLarge, EncodingNotSupported, read_body
+from service.ingest.body import _OUTPUT_STEP_BYTES, BodyNotDecodable, BodyTooLarge, EncodingNotSupported, read_body
 
 RECORDINGS = Path(__file__).parent.parent / "recordings"
 MB = 1024 * 1024

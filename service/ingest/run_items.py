@@ -26,7 +26,7 @@ from projections import words
 from projections.essence import essence_of
 from projections.extraction import preview
 from projections.words import Words, Written, id_of, read, read_id, usual, words_in
-from service.items import PATCH, POST, Item
+from service.ingest.items import PATCH, POST, Item
 
 
 class ReadRun(NamedTuple):

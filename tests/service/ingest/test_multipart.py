@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.multipart import MalformedMultipart, Multipart, Part, boundary_of, split
+from service.ingest.multipart import MalformedMultipart, Multipart, Part, boundary_of, split
 
 RECORDINGS = Path(__file__).parent.parent / "recordings"
 

@@ -5,7 +5,7 @@ import orjson
 from events.ids import parse_id
 from events.kinds import FeedbackPosted
 from events.log import NewEvent
-from service.items import feedback_posted
+from service.ingest.items import feedback_posted
 from tests.service.apps import new_id
 
 

@@ -14,11 +14,11 @@ from events.log import Refused, Submission
 from events.receipts import Origin
 from events.turns import Turn
 from service.auth import Caller
-from service.body import read_body
-from service.items import Item
-from service.memory import Hold, Memory
+from service.ingest.body import read_body
+from service.ingest.items import Item
+from service.ingest.memory import Hold, Memory
+from service.ingest.writer import IngestWriter, Result
 from service.settings import Settings
-from service.writer import IngestWriter, Result
 
 T = TypeVar("T")
 
@@ -51,8 +51,8 @@ class Intake:
 
         While it is read, taken apart and written, the request holds as much of the memory for requests as it takes.
 
-        Raises the errors of `service.body` and `Unavailable`. An exception of `itemise` is for bodies of which no item
-        can be told: the whole body goes to quarantine as one item, and the exception goes on.
+        Raises the errors of `service.ingest.body` and `Unavailable`. An exception of `itemise` is for bodies of which
+        no item can be told: the whole body goes to quarantine as one item, and the exception goes on.
         """
         with self.memory.hold() as hold:
             origin, items = await self._read(request, caller, itemise, hold)

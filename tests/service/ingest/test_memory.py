@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.memory import Busy, Memory
+from service.ingest.memory import Busy, Memory
 
 
 async def test_memory_is_held_while_a_request_lasts_and_given_back() -> None:

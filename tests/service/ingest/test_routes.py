@@ -8,7 +8,7 @@ import pytest
 
 from events.receipts import Origin
 from events.schema import receipts
-from service import ingest
+from service.ingest import routes as ingest
 from tests.service.apps import END, START, Store, a_run, an_ended_run, new_id, open_store
 
 

@@ -13,9 +13,9 @@ from events.kinds import Operation, run_fields
 from events.log import Refused
 from events.upcasters import joined
 from projections.words import Written, usual
-from service.items import PATCH, POST, Item, feedback_posted
-from service.multipart import Multipart, Part
-from service.run_items import ReadRun, attachment_item, odd_run, sealed, usual_run
+from service.ingest.items import PATCH, POST, Item, feedback_posted
+from service.ingest.multipart import Multipart, Part
+from service.ingest.run_items import ReadRun, attachment_item, odd_run, sealed, usual_run
 
 _OPERATIONS: Final[tuple[Operation, ...]] = (POST, PATCH)
 # How a field begins that comes after others in a JSON object, for those that clients send in parts of their own.

@@ -7,10 +7,10 @@ from events.ids import parse_id
 from events.jsontext import split_object
 from events.kinds import AttachmentStored, RunPatched
 from events.log import NewEvent, Refused
-from service.items import PATCH, Item
-from service.multipart import Multipart, Part
-from service.multipart_items import multipart_items
-from service.run_items import run_items
+from service.ingest.items import PATCH, Item
+from service.ingest.multipart import Multipart, Part
+from service.ingest.multipart_items import multipart_items
+from service.ingest.run_items import run_items
 from tests.service.apps import a_run, new_id
 
 LIMIT = 1000

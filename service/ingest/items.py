@@ -1,8 +1,8 @@
 """What a request brings, item by item: the events of feedback and projects, and why others became none.
 
-An item is one run write (`service.run_items`), one feedback or one attachment. Of every item becomes either a sealed
-event or, when no event can be made of it, a `Refused` with its bytes and the reason: one bad item never costs its
-neighbours. A bad field does not refuse its item: the log keeps the bytes, and readers do what they can with them.
+An item is one run write (`service.ingest.run_items`), one feedback or one attachment. Of every item becomes either a
+sealed event or, when no event can be made of it, a `Refused` with its bytes and the reason: one bad item never costs
+its neighbours. A bad field does not refuse its item: the log keeps the bytes, and readers do what they can with them.
 """
 
 import hashlib
