@@ -10,6 +10,8 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 runs := $(venv)/.runs
 tests := $(venv)/.tests
 sources := events projections service migrations tests
+# One more than there are processors: tests of outages and of browsers wait for much of their time.
+workers = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,8 +25,8 @@ install: $(runs) ## Make .venv and install the service in it.
 run: $(runs) ## Serve on this machine, http://127.0.0.1:8000 (HOST=0.0.0.0 for others; settings: .env.example).
 	@$(bin)/agent-spy serve --migrate --host $(HOST)
 
-test: check ## Check, then run every test on SQLite and on PostgreSQL, on each processor (ARGS= goes to pytest).
-	$(bin)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
+test: check ## Check, then run every test on SQLite and on PostgreSQL (ARGS= goes to pytest).
+	$(bin)/python -m pytest --numprocesses=$(workers) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(tests) ## Lint, types, directions of imports, compose.yaml and Dockerfile.
 	$(bin)/ruff check $(sources)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from service.ingest.body import _OUTPUT_STEP_BYTES, BodyNotDecodable, BodyTooLarge, EncodingNotSupported, read_body
 
-RECORDINGS = Path(__file__).parent.parent / "recordings"
+RECORDINGS = Path(__file__).parents[2] / "recordings"
 MB = 1024 * 1024
 MULTIPART = b"".join(b'--b\r\nContent-Disposition: form-data; name="post.%d"\r\n\r\n{}\r\n' % n for n in range(3000))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.ingest.multipart import MalformedMultipart, Multipart, Part, boundary_of, split
 
-RECORDINGS = Path(__file__).parent.parent / "recordings"
+RECORDINGS = Path(__file__).parents[2] / "recordings"
 
 
 def encode(parts: list[Part], boundary: bytes, line_break: bytes = b"\r\n") -> bytes:
