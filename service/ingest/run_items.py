@@ -74,28 +74,20 @@ def sealed(items: Iterable[Item | ReadRun]) -> Iterator[Item]:
 def _read_run(
     operation: Operation, raw: bytes, source: str, field_bytes_max: int, run_id: bytes | None = None
 ) -> Iterator[Item | ReadRun]:
-    written = usual(raw)
-    if written is None:
-        yield from _read_odd(operation, raw, source, field_bytes_max, run_id)
-        return
-    item = usual_run(operation, raw, written, run_id or id_of(written.id), source, field_bytes_max)
+    if (written := usual(raw)) is not None:
+        item = usual_run(operation, raw, written, run_id or id_of(written.id), source, field_bytes_max)
+        attached = written.attachments
+    else:
+        try:
+            fields = run_fields(raw)
+        except NotJSON as error:
+            yield Refused(source, f"{source} is not a JSON object: {error}", raw)
+            return
+        item = odd_run(operation, raw, fields, run_id or read_id(fields.id), source, field_bytes_max)
+        attached = fields.attachments
     yield item
-    if said(written.attachments) and not isinstance(item, Refused):
-        yield from _inline_attachments(operation, item.stream[1:], bytes(written.attachments))
-
-
-def _read_odd(
-    operation: Operation, raw: bytes, source: str, field_bytes_max: int, run_id: bytes | None
-) -> Iterator[Item | ReadRun]:
-    try:
-        fields = run_fields(raw)
-    except NotJSON as error:
-        yield Refused(source, f"{source} is not a JSON object: {error}", raw)
-        return
-    item = odd_run(operation, raw, fields, run_id or read_id(fields.id), source, field_bytes_max)
-    yield item
-    if said(fields.attachments) and not isinstance(item, Refused):
-        yield from _inline_attachments(operation, item.stream[1:], bytes(fields.attachments))
+    if said(attached) and not isinstance(item, Refused):
+        yield from _inline_attachments(operation, item.stream[1:], bytes(attached))
 
 
 def usual_run(
