@@ -1,12 +1,15 @@
-"""A PostgreSQL that keeps what it answered, and a disk that is soon full."""
+"""A PostgreSQL that keeps what it answered, and disks that are soon full."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.crash import outages
 from tests.crash.postgresql import DurablePostgresql, durable_postgresql
+
+_DISKS: Final = outages.tight_disks()
 
 
 @pytest.fixture(scope="session")
@@ -16,12 +19,10 @@ def durable() -> Iterator[DurablePostgresql]:
         yield postgresql
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> outages.SmallDisk:
-    """An empty disk with room for 8 MB, for processes that are started in its namespace."""
+@pytest.fixture(params=_DISKS.values(), ids=list(_DISKS))
+def tight_disk(request: pytest.FixtureRequest, tmp_path: Path) -> outages.SmallDisk | outages.Quota:
+    """A place that a server soon finds full."""
     place = tmp_path / "disk"
     place.mkdir()
-    disk = outages.small_disk(place)
-    if disk is None:
-        pytest.skip("mounting a file system takes root, or a system in which everyone may have namespaces")
+    disk: outages.SmallDisk | outages.Quota = request.param(place)
     return disk

@@ -5,10 +5,11 @@ import resource
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Final
 
 import psutil  # type: ignore[import-untyped]
@@ -35,11 +36,12 @@ class SmallDisk:
 
     path: Path
     namespace: Sequence[str]
+    said: Final = "is full"
 
     @contextmanager
-    def full(self, pid: int) -> Iterator[None]:
-        """No room is left on the disk of a process for as long as the block runs."""
-        filling = Path(f"/proc/{pid}/root{self.path}/filling")
+    def without_room(self, server: Server) -> Iterator[None]:
+        """No room is left on the disk of a server for as long as the block runs."""
+        filling = Path(f"/proc/{server.pid}/root{self.path}/filling")
         with suppress(OSError), filling.open("wb", buffering=0) as file:
             while file.write(bytes(64 * 1024)):
                 pass
@@ -49,10 +51,27 @@ class SmallDisk:
             filling.unlink()
 
 
-def small_disk(path: Path) -> SmallDisk | None:
-    """A small disk at an empty directory, or None where a process may not mount it."""
-    disks = (SmallDisk(path, (*namespace, "sh", "-c", _MOUNT, str(path))) for namespace in _NAMESPACES)
-    return next((disk for disk in disks if _runs(*disk.namespace, "true")), None)
+@dataclass(frozen=True)
+class Quota:
+    """A disk of which a server may soon use no more, on any system and without any right."""
+
+    path: Path
+    namespace: Sequence[str] = ()
+    said: Final = "took no write: is it full, or a quota reached?"
+
+    @contextmanager
+    def without_room(self, server: Server) -> Iterator[None]:
+        """No file of a server's can grow for as long as the block runs."""
+        with without_room(server):
+            yield
+
+
+def tight_disks() -> dict[str, Callable[[Path], SmallDisk | Quota]]:
+    """What makes a disk at an empty directory: a quota, and a full file system where a process may mount one."""
+    mounts = ((*namespace, "sh", "-c", _MOUNT) for namespace in _NAMESPACES)
+    mount = next((mount for mount in mounts if _runs(*mount, gettempdir(), "true")), None)
+    disks: dict[str, Callable[[Path], SmallDisk | Quota]] = {"quota": Quota}
+    return disks if mount is None else {**disks, "disk": lambda path: SmallDisk(path, (*mount, str(path)))}
 
 
 def _runs(*command: str) -> bool:

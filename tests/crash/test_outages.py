@@ -37,16 +37,16 @@ def test_a_postgresql_that_is_away_or_does_not_answer_loses_nothing(durable: Dur
 
 
 def test_a_full_disk_is_told_in_words_and_noticed_when_it_has_room_again(
-    small_disk: outages.SmallDisk, tmp_path: Path
+    tight_disk: outages.SmallDisk | outages.Quota, tmp_path: Path
 ) -> None:
-    url = f"sqlite+aiosqlite:///{small_disk.path}/store.db"
+    url = f"sqlite+aiosqlite:///{tight_disk.path}/store.db"
     run = a_run(inputs={"noise": [new_id() for _ in range(30_000)]})
     with (
-        Server(url, tmp_path, options=["--migrate"], inside=small_disk.namespace) as server,
+        Server(url, tmp_path, options=["--migrate"], inside=tight_disk.namespace) as server,
         httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client,
     ):
         kept = client.post("/runs", json=a_run())
-        with small_disk.full(server.pid):
+        with tight_disk.without_room(server):
             refused = client.post("/runs", json=run)
             health, read = client.get("/health"), client.get("/dashboard/runs/roots")
         give_up = time.monotonic() + 60
@@ -56,7 +56,7 @@ def test_a_full_disk_is_told_in_words_and_noticed_when_it_has_room_again(
         listed = client.get("/dashboard/runs/roots").json()
     assert (kept.status_code, refused.status_code, refused.headers["retry-after"]) == (202, 503, "10")
     for told in (refused.json()["detail"], health.json()["ingest"]["reason"]):
-        assert f"the disk that holds {small_disk.path}/store.db is full" in told
+        assert f"the disk that holds {tight_disk.path}/store.db {tight_disk.said}" in told
     assert (health.status_code, health.json()["ingest"]["status"], read.json()["total"]) == (503, "failing", 1)
     assert (healthy["status"], healthy["ingest"]["reason"], taken.status_code) == ("healthy", None, 202)
     assert listed["total"] == 2
